@@ -1,1 +1,508 @@
-//! (being written)
+//! Two-dimensional convolutions with channels innermost, and their two gradients. Nothing is copied: each is the register
+//! tile of [`crate::matmul`] walking the image where it lies.
+//!
+//! A tap (a position of the kernel) that falls outside of the image is skipped, not multiplied by 0. So pixels differ in
+//! their taps; along each axis they fall into a few `Run`s of equal ones (the borders, and the inside), and a tile takes
+//! its pixels from one pair of runs, across all rows and images. Its loops need no test of edges.
+
+use std::ops::Range;
+
+use crate::Cpu;
+use crate::matmul::{Begin, Chain, End, ROWS, Tile, even, reach, tile_size};
+use crate::pointwise::Map;
+use crate::pool::{Output, Work};
+
+/// The shape of a convolution and the distances between the rows of its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Images.
+    pub batch: usize,
+    /// Channels of the input.
+    pub ci: usize,
+    /// Height of the input.
+    pub h: usize,
+    /// Width of the input.
+    pub w: usize,
+    /// Channels of the output.
+    pub co: usize,
+    /// Height of the kernel.
+    pub kh: usize,
+    /// Width of the kernel.
+    pub kw: usize,
+    /// Steps between neighbouring outputs, down and right.
+    pub stride: (usize, usize),
+    /// Zeros around the input: above and below, left and right.
+    pub padding: (usize, usize),
+    /// The input is `[batch][h][w]` rows of `ci` numbers, `ldx` apart.
+    pub ldx: usize,
+    /// The weights are `[kh][kw][ci]` rows of `co` numbers, `ldw` apart.
+    pub ldw: usize,
+    /// The output is `[batch][out_h][out_w]` rows of `co` numbers, `ldy` apart.
+    pub ldy: usize,
+}
+
+impl Conv {
+    /// Height of the output; 0 when the kernel does not fit.
+    pub fn out_h(&self) -> usize {
+        self.down().outputs()
+    }
+
+    /// Width of the output; 0 when the kernel does not fit.
+    pub fn out_w(&self) -> usize {
+        self.right().outputs()
+    }
+
+    fn down(&self) -> Axis {
+        Axis { inputs: self.h, taps: self.kh, stride: self.stride.0, padding: self.padding.0 }
+    }
+
+    fn right(&self) -> Axis {
+        Axis { inputs: self.w, taps: self.kw, stride: self.stride.1, padding: self.padding.1 }
+    }
+
+    fn inputs(&self) -> usize {
+        count(&[self.batch, self.h, self.w])
+    }
+
+    fn outputs(&self) -> usize {
+        count(&[self.batch, self.out_h(), self.out_w()])
+    }
+
+    fn taps(&self) -> usize {
+        count(&[self.kh, self.kw])
+    }
+
+    fn work(&self) -> Work {
+        let factors = [self.outputs(), self.taps(), self.ci, self.co, 2];
+        Work::Flops(factors.iter().fold(1, |n: usize, &x| n.saturating_mul(x)))
+    }
+
+    /// # Panics
+    /// When an array is shorter than the shape says, or the shape is not one. `w` names the rows and columns of the
+    /// weights, their distance and how many numbers there are.
+    fn check(&self, kernel: &str, x: usize, w: (usize, usize, usize, usize), y: usize) {
+        assert!(self.stride.0 > 0 && self.stride.1 > 0, "{kernel}: a stride of 0");
+        for (name, rows, n, ld, len) in [
+            ("the input", self.inputs(), self.ci, self.ldx, x),
+            ("the weights", count(&[self.taps(), w.0]), w.1, w.2, w.3),
+            ("the output", self.outputs(), self.co, self.ldy, y),
+        ] {
+            assert!(
+                ld >= n && reach(rows, n, ld) <= len,
+                "{kernel}: {name} has {len} numbers, too few for {rows} rows of {n}, {ld} apart: {self:?}"
+            );
+        }
+    }
+}
+
+/// # Panics
+/// When the product is more than an address space holds.
+fn count(factors: &[usize]) -> usize {
+    factors.iter().try_fold(1, |n: usize, &x| n.checked_mul(x)).expect("shape larger than the address space")
+}
+
+/// y = map(bias (or 0) + Σ x·w). Writes the `co` columns of `y` alone.
+///
+/// Order: one chain of fused multiply-adds per number over (tap row, tap column, input channel) ascending, from the bias or
+/// 0; taps outside of the image are skipped; then `map`.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, a distance less than the row it holds, or a stride 0.
+pub fn conv2d(cpu: &Cpu, c: &Conv, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], map: Map) {
+    c.check("conv2d", x.len(), (c.ci, c.co, c.ldw, w.len()), y.len());
+    if let Some(bias) = bias {
+        assert!(bias.len() >= c.co, "conv2d: the bias has {} numbers, not {}", bias.len(), c.co);
+    }
+    let gather = Gather {
+        down: (c.down(), Pass::Output),
+        right: (c.right(), Pass::Output),
+        batch: c.batch,
+        src: Image { data: x.as_ptr(), w: c.w, size: c.h * c.w, ld: c.ldx },
+        k: c.ci,
+        weights: w.as_ptr(),
+        ldw: c.ldw,
+        dst_w: c.out_w(),
+        dst_size: c.out_h() * c.out_w(),
+        n: c.co,
+        ldd: c.ldy,
+        bias: bias.map(<[f32]>::as_ptr),
+        map,
+    };
+    gather.run(cpu, c.work(), y);
+}
+
+/// The gradient of the input: dx = Σ dy·w. `wt` is `[kh][kw][co]` rows of `ci` numbers, `ldwt` apart: each tap of the weights
+/// transposed. Writes the `ci` columns of `dx` alone.
+///
+/// Order: one chain of fused multiply-adds per number over (tap row, tap column, output channel) ascending, from 0; taps
+/// that no output uses are skipped.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, a distance less than the row it holds, or a stride 0.
+pub fn conv2d_input_grad(cpu: &Cpu, c: &Conv, dy: &[f32], wt: &[f32], ldwt: usize, dx: &mut [f32]) {
+    c.check("conv2d_input_grad", dx.len(), (c.co, c.ci, ldwt, wt.len()), dy.len());
+    let gather = Gather {
+        down: (c.down(), Pass::Input),
+        right: (c.right(), Pass::Input),
+        batch: c.batch,
+        src: Image { data: dy.as_ptr(), w: c.out_w(), size: c.out_h() * c.out_w(), ld: c.ldy },
+        k: c.co,
+        weights: wt.as_ptr(),
+        ldw: ldwt,
+        dst_w: c.w,
+        dst_size: c.h * c.w,
+        n: c.ci,
+        ldd: c.ldx,
+        bias: None,
+        map: Map::Identity,
+    };
+    gather.run(cpu, c.work(), dx);
+}
+
+/// The gradient of the weights: dw = (dw or 0) + Σ x·dy. Writes the `co` columns of `dw` alone.
+///
+/// Order: for each image a partial, one chain of fused multiply-adds per number over (output row, output column) ascending,
+/// from 0; the partials are added in order of the images to what is stored (`accumulate`) or 0.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, a distance less than the row it holds, or a stride 0.
+pub fn conv2d_weight_grad(cpu: &Cpu, c: &Conv, x: &[f32], dy: &[f32], dw: &mut [f32], accumulate: bool) {
+    c.check("conv2d_weight_grad", x.len(), (c.ci, c.co, c.ldw, dw.len()), dy.len());
+    let rows = c.taps() * c.ci;
+    if c.batch == 0 {
+        if !accumulate {
+            (0..rows).for_each(|row| dw[row * c.ldw..][..c.co].fill(0.0));
+        }
+        return;
+    }
+    let out = Output::new(dw);
+    let (most, width) = tile_size(cpu.isa);
+    // Each part reads all of the operand that is not split: split the longer side.
+    if rows >= c.co || c.co <= width {
+        cpu.pool.split(c.work(), rows, most, |range| {
+            weight_grad_block(cpu, c, x, dy, &out, accumulate, range, 0..c.co);
+        });
+    } else {
+        cpu.pool.split(c.work(), c.co, width, |range| {
+            weight_grad_block(cpu, c, x, dy, &out, accumulate, 0..rows, range);
+        });
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- the runs
+
+/// One axis of a convolution.
+#[derive(Clone, Copy)]
+struct Axis {
+    inputs: usize,
+    taps: usize,
+    stride: usize,
+    padding: usize,
+}
+
+/// Whose positions a run is made of, and so what its chain goes over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Outputs, over taps: forward.
+    Output,
+    /// Inputs, over taps: the input's gradient.
+    Input,
+    /// Taps, over outputs: the weights' gradient.
+    Tap,
+}
+
+/// Positions along an axis whose chains go over the same taps (or outputs): `count` of them, `step` apart from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: usize,
+    step: usize,
+    count: usize,
+    /// What the chain of each goes over: `terms` taps (or outputs), `term_step` apart from `term` on.
+    term: usize,
+    term_step: usize,
+    terms: usize,
+    /// The position in the source of the first term of the first position.
+    src: usize,
+    /// From there to that of the next position.
+    src_step: usize,
+    /// And to that of the next term.
+    src_term_step: isize,
+}
+
+impl Axis {
+    fn outputs(&self) -> usize {
+        (self.inputs.saturating_add(self.padding.saturating_mul(2)))
+            .checked_sub(self.taps)
+            .map_or(0, |room| if self.taps == 0 { 0 } else { room / self.stride.max(1) + 1 })
+    }
+
+    /// The first term of a position, how many there are, and the position in the source of the first.
+    fn terms(&self, pass: Pass, at: usize) -> (usize, usize, usize) {
+        let (s, p) = (self.stride, self.padding);
+        // input + padding = output · stride + tap
+        let (first, end, src) = match pass {
+            Pass::Output => {
+                let first = p.saturating_sub(at * s);
+                (first, self.taps.min((self.inputs + p).saturating_sub(at * s)), (at * s + first).saturating_sub(p))
+            }
+            Pass::Input => {
+                let outputs = self.outputs();
+                let first = ((at + p) % s).max((at + p).saturating_sub(outputs.saturating_sub(1) * s));
+                let end = if outputs == 0 { 0 } else { self.taps.min(at + p + 1) };
+                // Of the taps below `end`, those of the residue of `first`.
+                let terms = end.saturating_sub(first).div_ceil(s);
+                (first, first + terms, (at + p).saturating_sub(first) / s)
+            }
+            Pass::Tap => {
+                let first = p.saturating_sub(at).div_ceil(s);
+                let end = self.outputs().min((self.inputs + p).saturating_sub(at).div_ceil(s));
+                (first, end, (first * s + at).saturating_sub(p))
+            }
+        };
+        // Nothing to sum is all the same, wherever it is.
+        if end > first { (first, end - first, src) } else { (0, 0, 0) }
+    }
+
+    /// The runs of all positions of a pass.
+    fn runs(self, pass: Pass) -> impl Iterator<Item = Run> + Clone {
+        let (positions, step) = match pass {
+            Pass::Output => (self.outputs(), 1),
+            Pass::Input => (self.inputs, self.stride),
+            Pass::Tap => (self.taps, 1),
+        };
+        let (term_step, src_step, src_term_step) = match pass {
+            Pass::Output => (1, self.stride, 1),
+            Pass::Input => (self.stride, 1, -1),
+            Pass::Tap => (1, 1, self.stride as isize),
+        };
+        // Positions of one residue lie `step` apart; along them, terms come and go at the borders only.
+        (0..step.min(positions)).flat_map(move |residue| {
+            let mut next = residue;
+            std::iter::from_fn(move || {
+                let first = next;
+                let (term, terms, src) = (first < positions).then(|| self.terms(pass, first))?;
+                while next < positions && self.terms(pass, next) .0 == term && self.terms(pass, next).1 == terms {
+                    next += step;
+                }
+                let count = (next - first) / step;
+                Some(Run { first, step, count, term, term_step, terms, src, src_step, src_term_step })
+            })
+        })
+    }
+}
+
+/// Counts through three nested loops.
+struct Odometer {
+    at: [usize; 3],
+    size: [usize; 3],
+}
+
+impl Odometer {
+    fn new(start: usize, size: [usize; 3]) -> Self {
+        Odometer { at: [start / size[2] / size[1], start / size[2] % size[1], start % size[2]], size }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> [usize; 3] {
+        let now = self.at;
+        self.at[2] += 1;
+        if self.at[2] == self.size[2] {
+            self.at[2] = 0;
+            self.at[1] += 1;
+            if self.at[1] == self.size[1] {
+                self.at[1] = 0;
+                self.at[0] += 1;
+            }
+        }
+        now
+    }
+}
+
+/// The part of `range` that falls on the `len` numbers from `start` on, counted from there.
+fn overlap(range: &Range<usize>, start: usize, len: usize) -> Range<usize> {
+    let end = range.end.clamp(start, start + len) - start;
+    (range.start.clamp(start, start + len) - start).min(end)..end
+}
+
+// ---------------------------------------------------------------------------------------------------------- the passes
+
+/// Images that a pass reads.
+struct Image {
+    data: *const f32,
+    w: usize,
+    /// Pixels of one image.
+    size: usize,
+    ld: usize,
+}
+
+/// A pass that sums over taps and channels for each pixel: forward, or the input's gradient.
+struct Gather {
+    down: (Axis, Pass),
+    right: (Axis, Pass),
+    batch: usize,
+    src: Image,
+    /// Channels summed.
+    k: usize,
+    /// Rows of `n` for each (tap, channel summed).
+    weights: *const f32,
+    ldw: usize,
+    dst_w: usize,
+    dst_size: usize,
+    n: usize,
+    ldd: usize,
+    bias: Option<*const f32>,
+    map: Map,
+}
+
+// SAFETY: the pointers are to slices that the caller of the pass holds shared for as long as it runs.
+unsafe impl Sync for Gather {}
+
+impl Gather {
+    fn run(&self, cpu: &Cpu, work: Work, dst: &mut [f32]) {
+        let out = Output::new(dst);
+        let (rows, _) = tile_size(cpu.isa);
+        cpu.pool.split(work, self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
+    }
+
+    /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
+    fn pixels(&self, cpu: &Cpu, range: Range<usize>, out: &Output) {
+        let (most, width) = tile_size(cpu.isa);
+        let kw = self.right.0.taps;
+        let mut start = 0;
+        for down in self.down.0.runs(self.down.1) {
+            for right in self.right.0.runs(self.right.1) {
+                let size = [self.batch, down.count, right.count];
+                let pixels = size.iter().product();
+                let range = overlap(&range, start, pixels);
+                start += pixels;
+                if range.is_empty() {
+                    continue;
+                }
+                let (row, ld) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize);
+                let chain = Chain {
+                    h: down.terms,
+                    w: right.terms,
+                    k: self.k,
+                    a_h: down.src_term_step * row,
+                    a_w: right.src_term_step * ld,
+                    a_k: 1,
+                    b_h: (down.term_step * kw * self.k * self.ldw) as isize,
+                    b_w: (right.term_step * self.k * self.ldw) as isize,
+                    b_k: self.ldw as isize,
+                }
+                .collapsed();
+                let first = (down.term * kw + right.term) * self.k * self.ldw;
+                for j in (0..self.n).step_by(width) {
+                    let mut at = Odometer::new(range.start, size);
+                    let mut tile = Tile {
+                        chain: &chain,
+                        a: [std::ptr::null(); ROWS],
+                        // Wrapping, here and below: where there are no terms there may be nothing.
+                        b: self.weights.wrapping_add(first + j),
+                        c: [std::ptr::null_mut(); ROWS],
+                        m: 0,
+                        n: width.min(self.n - j),
+                        from: self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j))),
+                        to: End::Map(self.map),
+                    };
+                    for (_, m) in even(range.clone(), most) {
+                        tile.m = m;
+                        for r in 0..m {
+                            let [image, y, x] = at.next();
+                            let src = (down.src + y * down.src_step) * self.src.w + right.src + x * right.src_step;
+                            let dst = (down.first + y * down.step) * self.dst_w + right.first + x * right.step;
+                            tile.a[r] = self.src.data.wrapping_add((image * self.src.size + src) * self.src.ld);
+                            tile.c[r] = out.ptr().wrapping_add((image * self.dst_size + dst) * self.ldd + j);
+                        }
+                        // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
+                        // (tested below for all small shapes). Pixels are in one run each and in one range each, so
+                        // nobody else writes these.
+                        unsafe { tile.run(cpu.isa) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How many tiles of weights share the reading of an image.
+const TOGETHER: usize = 8;
+
+/// A block of the weights' gradient: rows counted run by run. Concurrent calls are given disjoint blocks.
+#[allow(clippy::too_many_arguments)]
+fn weight_grad_block(
+    cpu: &Cpu,
+    c: &Conv,
+    x: &[f32],
+    dy: &[f32],
+    out: &Output,
+    accumulate: bool,
+    rows: Range<usize>,
+    columns: Range<usize>,
+) {
+    let (most, width) = tile_size(cpu.isa);
+    let out_w = c.out_w();
+    let mut start = 0;
+    for down in c.down().runs(Pass::Tap) {
+        for right in c.right().runs(Pass::Tap) {
+            let size = [down.count, right.count, c.ci];
+            let len = size.iter().product();
+            let rows = overlap(&rows, start, len);
+            start += len;
+            if rows.is_empty() {
+                continue;
+            }
+            let chain = Chain {
+                h: 1,
+                w: down.terms,
+                k: right.terms,
+                a_h: 0,
+                a_w: down.src_term_step * (c.w * c.ldx) as isize,
+                a_k: right.src_term_step * c.ldx as isize,
+                b_h: 0,
+                b_w: (out_w * c.ldy) as isize,
+                b_k: c.ldy as isize,
+            }
+            .collapsed();
+            for j in columns.clone().step_by(width) {
+                for (first, together) in even(rows.clone(), most * TOGETHER) {
+                    let mut at = Odometer::new(first, size);
+                    let mut tiles: [Tile; TOGETHER] = std::array::from_fn(|_| Tile {
+                        chain: &chain,
+                        a: [std::ptr::null(); ROWS],
+                        b: dy.as_ptr().wrapping_add((down.term * out_w + right.term) * c.ldy + j),
+                        c: [std::ptr::null_mut(); ROWS],
+                        m: 0,
+                        n: width.min(columns.end - j),
+                        from: Begin::Zero,
+                        to: if accumulate { End::Add } else { End::First },
+                    });
+                    let mut used = 0;
+                    for (tile, (_, m)) in tiles.iter_mut().zip(even(0..together, most)) {
+                        used += 1;
+                        tile.m = m;
+                        for r in 0..m {
+                            let [y, z, channel] = at.next();
+                            let src = (down.src + y) * c.w + right.src + z;
+                            let row = ((down.first + y) * c.kw + right.first + z) * c.ci + channel;
+                            tile.a[r] = x.as_ptr().wrapping_add(src * c.ldx + channel);
+                            tile.c[r] = out.ptr().wrapping_add(row * c.ldw + j);
+                        }
+                    }
+                    for _ in 0..c.batch {
+                        for tile in &mut tiles[..used] {
+                            // SAFETY: lengths are checked by `conv2d_weight_grad`, terms lie within the images (tested
+                            // below for all small shapes), blocks are disjoint.
+                            unsafe { tile.run(cpu.isa) };
+                            for a in &mut tile.a {
+                                *a = a.wrapping_add(c.h * c.w * c.ldx);
+                            }
+                            tile.b = tile.b.wrapping_add(c.out_h() * out_w * c.ldy);
+                            tile.to = End::Add;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,102 @@
-//! (being written)
+//! Copies between layouts: rows of another length, and transposes. No arithmetic.
+
+use crate::Cpu;
+use crate::matmul::reach;
+use crate::pool::{Output, Work};
+
+/// dst(r, j) = src(r, j) for `rows` rows of `n` numbers, `lds` apart in `src` and `ldd` in `dst`. Writes the `n` alone.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or a distance less than `n`.
+pub fn copy_rows(cpu: &Cpu, rows: usize, n: usize, src: &[f32], lds: usize, dst: &mut [f32], ldd: usize) {
+    if rows == 0 || n == 0 {
+        return;
+    }
+    assert!(lds >= n && reach(rows, n, lds) <= src.len(), "copy_rows: the source has {} numbers, too few", src.len());
+    assert!(ldd >= n && reach(rows, n, ldd) <= dst.len(), "copy_rows: the target has {} numbers, too few", dst.len());
+    let work = Work::Bytes(rows.saturating_mul(n).saturating_mul(8));
+    cpu.pool.split_rows(work, rows, ldd, &mut dst[..reach(rows, n, ldd)], |range, dst| {
+        if lds == n && ldd == n {
+            dst.copy_from_slice(&src[range.start * n..range.end * n]);
+            return;
+        }
+        for (r, dst) in range.zip(dst.chunks_mut(ldd)) {
+            dst[..n].copy_from_slice(&src[r * lds..][..n]);
+        }
+    });
+}
+
+/// A transpose of each of many matrices: between channels innermost and outermost of images, or of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transpose {
+    /// How many matrices.
+    pub samples: usize,
+    /// Rows of the source, columns of the target.
+    pub rows: usize,
+    /// Columns of the source, rows of the target.
+    pub cols: usize,
+    /// From one matrix of the source to the next.
+    pub src_stride: usize,
+    /// From one row of the source to the next.
+    pub lds: usize,
+    /// From one matrix of the target to the next.
+    pub dst_stride: usize,
+    /// From one row of the target to the next.
+    pub ldd: usize,
+}
+
+/// The side of the squares that a transpose goes by: one cache line of the target.
+const SIDE: usize = 16;
+
+/// For each sample s: `dst[s * dst_stride + c * ldd + r] = src[s * src_stride + r * lds + c]`. Writes these alone.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or rows or samples overlap.
+pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
+    let Transpose { samples, rows, cols, src_stride, lds, dst_stride, ldd } = *t;
+    if samples == 0 || rows == 0 || cols == 0 {
+        return;
+    }
+    let (from, to) = (reach(rows, cols, lds), reach(cols, rows, ldd));
+    assert!(
+        lds >= cols && reach(samples, from, src_stride) <= src.len(),
+        "transpose: the source has {} numbers, too few for {t:?}",
+        src.len()
+    );
+    assert!(
+        ldd >= rows && (samples == 1 || dst_stride >= to) && reach(samples, to, dst_stride) <= dst.len(),
+        "transpose: the target has {} numbers, too few for {t:?}",
+        dst.len()
+    );
+    let work = Work::Bytes(samples.saturating_mul(rows).saturating_mul(cols).saturating_mul(8));
+    let out = Output::new(dst);
+    // A unit is a band of 16 rows of the target.
+    let bands = cols.div_ceil(SIDE);
+    cpu.pool.split(work, samples * bands, 1, |units| {
+        for unit in units {
+            let (s, c0) = (unit / bands, unit % bands * SIDE);
+            let width = SIDE.min(cols - c0);
+            let start = s * dst_stride + c0 * ldd;
+            // SAFETY: bands are disjoint stretches: `ldd ≥ rows`, and the samples do not overlap (asserted above).
+            let band = unsafe { out.slice(start..start + reach(width, rows, ldd)) };
+            let src = &src[s * src_stride + c0..];
+            for r0 in (0..rows).step_by(SIDE) {
+                let height = SIDE.min(rows - r0);
+                if width == SIDE && height == SIDE {
+                    let square: [[f32; SIDE]; SIDE] =
+                        std::array::from_fn(|r| *src[(r0 + r) * lds..].first_chunk().expect("checked above"));
+                    for c in 0..SIDE {
+                        let row: &mut [f32; SIDE] = band[c * ldd + r0..].first_chunk_mut().expect("checked above");
+                        *row = std::array::from_fn(|r| square[r][c]);
+                    }
+                } else {
+                    for r in r0..r0 + height {
+                        for (c, &x) in src[r * lds..][..width].iter().enumerate() {
+                            band[c * ldd + r] = x;
+                        }
+                    }
+                }
+            }
+        }
+    });
+}

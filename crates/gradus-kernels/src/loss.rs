@@ -1,1 +1,380 @@
-//! (being written)
+//! Losses: one number per row, which the caller adds up with [`crate::reduce::sum`], and their gradients.
+//!
+//! Sums over a row have the order of [`crate::softmax`].
+
+use crate::Cpu;
+use crate::isa::simd;
+use crate::math::{LANES, check, extent, load, log, store};
+use crate::reduce::fold_sum;
+use crate::softmax::{row_sum, softmax_row};
+
+simd! {
+    fn cross_entropy_kernel(
+        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], probs: &mut [f32], out: &mut [f32],
+    ) {
+        for (r, out) in out.iter_mut().enumerate().take(rows) {
+            let (max, sum) = softmax_row(x, r * ld, n, Some(probs));
+            let log_sum = log(sum);
+            let mut sums = [0.0; LANES];
+            for j in (0..n).step_by(LANES) {
+                let (at, width) = (r * ld + j, LANES.min(n - j));
+                let (x, t) = (load(x, at, width, 0.0), load(t, at, width, 0.0));
+                for l in 0..LANES {
+                    let term = t[l].mul_add(log_sum - (x[l] - max), sums[l]);
+                    sums[l] = if t[l] == 0.0 { sums[l] } else { term };
+                }
+            }
+            *out = fold_sum(sums);
+        }
+    }
+}
+
+simd! {
+    fn cross_entropy_grad_kernel(
+        rows: usize, n: usize, ld: usize, probs: &[f32], t: &[f32], factor: f32, dx: &mut [f32],
+    ) {
+        for r in 0..rows {
+            let total = row_sum(t, r * ld, n);
+            for j in (0..n).step_by(LANES) {
+                let (at, width) = (r * ld + j, LANES.min(n - j));
+                let (p, t) = (load(probs, at, width, 0.0), load(t, at, width, 0.0));
+                let mut v = [0.0; LANES];
+                for l in 0..LANES {
+                    v[l] = factor * p[l].mul_add(total, -t[l]);
+                }
+                store(dx, at, width, &v);
+            }
+        }
+    }
+}
+
+/// out\[r\] = Σ step of x − t.
+#[inline(always)]
+fn difference_rows(
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &[f32],
+    out: &mut [f32],
+    step: impl Fn(f32, f32) -> f32,
+) {
+    for (r, out) in out.iter_mut().enumerate().take(rows) {
+        let mut sums = [0.0; LANES];
+        for j in (0..n).step_by(LANES) {
+            let (at, width) = (r * ld + j, LANES.min(n - j));
+            let (x, t) = (load(x, at, width, 0.0), load(t, at, width, 0.0));
+            for l in 0..LANES {
+                sums[l] = step(sums[l], x[l] - t[l]);
+            }
+        }
+        *out = fold_sum(sums);
+    }
+}
+
+/// dx = f(x − t).
+#[inline(always)]
+fn difference_grad(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], dx: &mut [f32], f: impl Fn(f32) -> f32) {
+    // Without padding it is all one row.
+    let (rows, n) = if n == ld { (1, rows * n) } else { (rows, n) };
+    for r in 0..rows {
+        for j in (0..n).step_by(LANES) {
+            let (at, width) = (r * ld + j, LANES.min(n - j));
+            let (x, t) = (load(x, at, width, 0.0), load(t, at, width, 0.0));
+            let mut v = [0.0; LANES];
+            for l in 0..LANES {
+                v[l] = f(x[l] - t[l]);
+            }
+            store(dx, at, width, &v);
+        }
+    }
+}
+
+simd! {
+    fn squared_error_kernel(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
+        difference_rows(rows, n, ld, x, t, out, #[inline(always)] |sum, d| d.mul_add(d, sum));
+    }
+}
+
+simd! {
+    fn squared_error_grad_kernel(
+        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], factor: f32, dx: &mut [f32],
+    ) {
+        let twice = 2.0 * factor;
+        difference_grad(rows, n, ld, x, t, dx, #[inline(always)] |d| twice * d);
+    }
+}
+
+simd! {
+    fn absolute_error_kernel(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
+        difference_rows(rows, n, ld, x, t, out, #[inline(always)] |sum, d| sum + d.abs());
+    }
+}
+
+simd! {
+    fn absolute_error_grad_kernel(
+        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], factor: f32, dx: &mut [f32],
+    ) {
+        difference_grad(rows, n, ld, x, t, dx, #[inline(always)] |d| {
+            // What is left at the end is 0 or NaN, and stays what it is.
+            let rest = if d < 0.0 { -factor } else { d };
+            if d > 0.0 { factor } else { rest }
+        });
+    }
+}
+
+#[track_caller]
+fn check_out(name: &str, len: usize, rows: usize) {
+    assert!(len >= rows, "{name} holds {len} numbers, {rows} rows need one each");
+}
+
+/// Cross entropy of softmax(x) against a distribution `t` over the columns.
+///
+/// probs = softmax(x), as [`crate::softmax::softmax`] gives it; out\[r\] = Σ t·(log Σ e^(x − max) − (x − max)), by fused
+/// multiply-adds, over the columns where t is not 0. `t` need not add up to 1.
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn cross_entropy(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &[f32],
+    probs: &mut [f32],
+    out: &mut [f32],
+) {
+    check("cross_entropy: x", x.len(), rows, n, ld);
+    check("cross_entropy: t", t.len(), rows, n, ld);
+    check("cross_entropy: probs", probs.len(), rows, n, ld);
+    check_out("cross_entropy: out", out.len(), rows);
+    let end = extent(rows, n, ld);
+    cross_entropy_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], &mut probs[..end], out);
+}
+
+/// dx = factor · (probs·Σt − t).
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn cross_entropy_grad(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    ld: usize,
+    probs: &[f32],
+    t: &[f32],
+    factor: f32,
+    dx: &mut [f32],
+) {
+    check("cross_entropy_grad: probs", probs.len(), rows, n, ld);
+    check("cross_entropy_grad: t", t.len(), rows, n, ld);
+    check("cross_entropy_grad: dx", dx.len(), rows, n, ld);
+    let end = extent(rows, n, ld);
+    cross_entropy_grad_kernel(cpu.isa, rows, n, ld, &probs[..end], &t[..end], factor, &mut dx[..end]);
+}
+
+/// out\[r\] = Σ (x − t)², by fused multiply-adds.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn squared_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
+    check("squared_error: x", x.len(), rows, n, ld);
+    check("squared_error: t", t.len(), rows, n, ld);
+    check_out("squared_error: out", out.len(), rows);
+    let end = extent(rows, n, ld);
+    squared_error_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], out);
+}
+
+/// dx = (2·factor) · (x − t).
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn squared_error_grad(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &[f32],
+    factor: f32,
+    dx: &mut [f32],
+) {
+    check("squared_error_grad: x", x.len(), rows, n, ld);
+    check("squared_error_grad: t", t.len(), rows, n, ld);
+    check("squared_error_grad: dx", dx.len(), rows, n, ld);
+    let end = extent(rows, n, ld);
+    squared_error_grad_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], factor, &mut dx[..end]);
+}
+
+/// out\[r\] = Σ |x − t|.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn absolute_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
+    check("absolute_error: x", x.len(), rows, n, ld);
+    check("absolute_error: t", t.len(), rows, n, ld);
+    check_out("absolute_error: out", out.len(), rows);
+    let end = extent(rows, n, ld);
+    absolute_error_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], out);
+}
+
+/// dx = factor · sign(x − t), where sign(0) = 0; NaN stays NaN.
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn absolute_error_grad(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &[f32],
+    factor: f32,
+    dx: &mut [f32],
+) {
+    check("absolute_error_grad: x", x.len(), rows, n, ld);
+    check("absolute_error_grad: t", t.len(), rows, n, ld);
+    check("absolute_error_grad: dx", dx.len(), rows, n, ld);
+    let end = extent(rows, n, ld);
+    absolute_error_grad_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], factor, &mut dx[..end]);
+}
+
+/// t\[r\]\[labels\[r\]\] = `on`, the other columns `off`.
+///
+/// # Panics
+/// When a label is not below `n` or a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn one_hot(_cpu: &Cpu, rows: usize, n: usize, ld: usize, labels: &[u32], on: f32, off: f32, t: &mut [f32]) {
+    check("one_hot: t", t.len(), rows, n, ld);
+    check_out("one_hot: labels", labels.len(), rows);
+    for (r, &label) in labels[..rows].iter().enumerate() {
+        assert!((label as usize) < n, "one_hot: label {label} of row {r} is not below {n}");
+        let row = &mut t[r * ld..r * ld + n];
+        row.fill(off);
+        row[label as usize] = on;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::testing::{Random, everywhere, near, row, rows_near};
+
+    #[test]
+    fn cross_entropy_as_defined() {
+        let mut random = Random::new(6);
+        for round in 0..120 {
+            let (rows, n, ld) = random.shape();
+            let mut x = random.rows(rows, n, ld);
+            for x in &mut x {
+                *x *= [1.0, 20.0][round % 2];
+            }
+            // A label, or any numbers.
+            let mut t = random.rows(rows, n, ld);
+            if round % 3 > 0 {
+                let labels: Vec<u32> = (0..rows).map(|_| random.size(0, n) as u32).collect();
+                one_hot(&Cpu::new(1), rows, n, ld, &labels, 1.0, 0.0, &mut t);
+            }
+            let [probs, out, dx] = everywhere(|cpu| {
+                let (mut probs, mut out, mut dx) = (vec![5.0; rows * ld], vec![5.0; rows + 1], vec![5.0; rows * ld]);
+                cross_entropy(cpu, rows, n, ld, &x, &t, &mut probs, &mut out);
+                cross_entropy_grad(cpu, rows, n, ld, &probs, &t, 0.25, &mut dx);
+                assert_eq!(out[rows], 5.0);
+                [probs, out, dx]
+            });
+            let log_softmax64 = |r: usize| -> Vec<f64> {
+                let x = row(&x, r, n, ld);
+                let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let lse = max + x.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+                x.iter().map(|x| x - lse).collect()
+            };
+            rows_near(&probs, rows, n, ld, 1e-6, |r| log_softmax64(r).iter().map(|x| x.exp()).collect());
+            for r in 0..rows {
+                near(out[r], -log_softmax64(r).iter().zip(row(&t, r, n, ld)).map(|(l, t)| l * t).sum::<f64>(), 2e-5);
+            }
+            rows_near(&dx, rows, n, ld, 2e-6, |r| {
+                let t = row(&t, r, n, ld);
+                let total: f64 = t.iter().sum();
+                log_softmax64(r).iter().zip(&t).map(|(l, t)| 0.25 * (l.exp() * total - t)).collect()
+            });
+        }
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_costs_nothing_unless_it_is() {
+        let x = [0.0, f32::NEG_INFINITY, 0.0];
+        for (label, want) in [(0, std::f32::consts::LN_2), (1, f32::INFINITY)] {
+            let [out] = everywhere(|cpu| {
+                let (mut t, mut probs, mut out) = ([9.0; 3], [9.0; 3], vec![9.0]);
+                one_hot(cpu, 1, 3, 3, &[label], 1.0, 0.0, &mut t);
+                cross_entropy(cpu, 1, 3, 3, &x, &t, &mut probs, &mut out);
+                [out]
+            });
+            assert_eq!(out[0], want);
+        }
+    }
+
+    #[test]
+    fn differences_as_defined() {
+        let mut random = Random::new(7);
+        for _ in 0..120 {
+            let (rows, n, ld) = random.shape();
+            let (x, t) = (random.rows(rows, n, ld), random.rows(rows, n, ld));
+            let [square, square_dx, absolute, absolute_dx] = everywhere(|cpu| {
+                let (mut square, mut absolute) = (vec![5.0; rows], vec![5.0; rows]);
+                let (mut square_dx, mut absolute_dx) = (vec![5.0; rows * ld], vec![5.0; rows * ld]);
+                squared_error(cpu, rows, n, ld, &x, &t, &mut square);
+                squared_error_grad(cpu, rows, n, ld, &x, &t, 0.3, &mut square_dx);
+                absolute_error(cpu, rows, n, ld, &x, &t, &mut absolute);
+                absolute_error_grad(cpu, rows, n, ld, &x, &t, 0.3, &mut absolute_dx);
+                [square, square_dx, absolute, absolute_dx]
+            });
+            let d = |r: usize| -> Vec<f64> {
+                row(&x, r, n, ld).iter().zip(row(&t, r, n, ld)).map(|(x, t)| x - t).collect()
+            };
+            for r in 0..rows {
+                near(square[r], d(r).iter().map(|d| d * d).sum(), 1e-6);
+                near(absolute[r], d(r).iter().map(|d| d.abs()).sum(), 1e-6);
+            }
+            rows_near(&square_dx, rows, n, ld, 1e-6, |r| d(r).iter().map(|d| 0.6 * d).collect());
+            rows_near(&absolute_dx, rows, n, ld, 1e-6, |r| {
+                d(r).iter().map(|&d| if d == 0.0 { 0.0 } else { 0.3 * d.signum() }).collect()
+            });
+        }
+    }
+
+    #[test]
+    fn the_kink_of_the_absolute_error() {
+        let [dx] = everywhere(|cpu| {
+            let mut dx = vec![9.0; 4];
+            absolute_error_grad(cpu, 1, 4, 4, &[1.0, 2.0, 3.0, f32::NAN], &[2.0, 2.0, 2.0, 2.0], -0.5, &mut dx);
+            [dx]
+        });
+        assert_eq!(dx[..3], [0.5, 0.0, -0.5]);
+        assert!(dx[3].is_nan());
+    }
+
+    #[test]
+    fn one_hot_rows() {
+        let mut t = [7.0; 7];
+        one_hot(&Cpu::new(1), 2, 3, 4, &[2, 0], 0.9, 0.05, &mut t);
+        assert_eq!(t, [0.05, 0.05, 0.9, 7.0, 0.9, 0.05, 0.05]);
+    }
+
+    #[test]
+    #[should_panic(expected = "label 3 of row 1 is not below 3")]
+    fn labels_are_checked() {
+        one_hot(&Cpu::new(1), 2, 3, 3, &[0, 3], 1.0, 0.0, &mut [0.0; 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "squared_error: t holds 5 numbers, 2 rows of 3, 3 apart, need 6")]
+    fn lengths_are_checked() {
+        squared_error(&Cpu::new(1), 2, 3, 3, &[0.0; 6], &[0.0; 5], &mut [0.0; 2]);
+    }
+}

@@ -1,1 +1,643 @@
-//! (being written)
+//! Matrix products and column sums, and the register tile that they and the convolutions are made of.
+//!
+//! The tile holds a few rows × two vectors of an output in registers and walks the summed dimension once. Its bits do not
+//! depend on its size: every number of the output is one chain of fused multiply-adds of its own. So each instruction set
+//! has the size that suits it, and numbers of an output can be spread over threads at will.
+
+use std::ops::Range;
+
+use crate::isa::{Level, simd};
+use crate::pointwise::Map;
+use crate::pool::{Output, Work};
+use crate::{Cpu, Isa};
+
+/// What the chain of each output number starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// 0
+    Zero,
+    /// The number of its column: a bias, `n` numbers.
+    Row(&'a [f32]),
+    /// What the output holds.
+    Stored,
+}
+
+/// The shape of a product and where its operands' numbers lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Rows of the output.
+    pub m: usize,
+    /// Columns of the output.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+    /// a(i, k) is `a[i * rsa + k * csa]`.
+    pub rsa: usize,
+    /// See `rsa`; one of the two is 1 in a plain or a transposed matrix.
+    pub csa: usize,
+    /// b(k, j) is `b[k * ldb + j]`.
+    pub ldb: usize,
+    /// c(i, j) is `c[i * ldc + j]`.
+    pub ldc: usize,
+}
+
+/// c(i, j) = map(start + Σ a(i, k)·b(k, j)). Writes the `n` columns alone.
+///
+/// Order: one chain of fused multiply-adds per number, `k` ascending, from `start`; then `map`.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or `ldb` or `ldc` less than `n`.
+pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start: Start, map: Map) {
+    let Product { m, n, k, rsa, csa, ldb, ldc } = *p;
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k > 0 {
+        let last = (m - 1).checked_mul(rsa).zip((k - 1).checked_mul(csa)).and_then(|(i, k)| i.checked_add(k));
+        assert!(last.is_some_and(|last| last < a.len()), "matmul: a has {} numbers, too few for {p:?}", a.len());
+        assert!(ldb >= n && reach(k, n, ldb) <= b.len(), "matmul: b has {} numbers, too few for {p:?}", b.len());
+    }
+    assert!(ldc >= n && reach(m, n, ldc) <= c.len(), "matmul: c has {} numbers, too few for {p:?}", c.len());
+    if let Start::Row(row) = start {
+        assert!(row.len() >= n, "matmul: the bias has {} numbers, not {n}", row.len());
+    }
+    let out = Output::new(c);
+    let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, map };
+    let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
+    let (rows, columns) = tile_size(cpu.isa);
+    // Each part reads all of the operand that is not split: split the longer side.
+    if m >= n || n <= columns {
+        cpu.pool.split(work, m, rows, |range| product.block(range, 0..n));
+    } else {
+        cpu.pool.split(work, n, columns, |range| product.block(0..m, range));
+    }
+}
+
+/// A product whose slices are long enough.
+struct Checked<'a> {
+    isa: Isa,
+    p: &'a Product,
+    a: &'a [f32],
+    b: &'a [f32],
+    out: &'a Output<'a>,
+    start: Start<'a>,
+    map: Map,
+}
+
+impl Checked<'_> {
+    /// A block of the output. Concurrent calls are given disjoint blocks.
+    fn block(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
+        let (most, width) = tile_size(self.isa);
+        let chain = Chain { k, a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
+        for j in columns.clone().step_by(width) {
+            let n = width.min(columns.end - j);
+            for (i, m) in even(rows.clone(), most) {
+                let tile = Tile {
+                    chain: &chain,
+                    // Wrapping: with k = 0 there may be nothing there, and rows past `m` repeat the last, unused.
+                    a: std::array::from_fn(|r| self.a.as_ptr().wrapping_add((i + r.min(m - 1)) * rsa)),
+                    b: self.b.as_ptr().wrapping_add(j),
+                    c: std::array::from_fn(|r| self.out.ptr().wrapping_add((i + r.min(m - 1)) * ldc + j)),
+                    m,
+                    n,
+                    from: match self.start {
+                        Start::Zero => Begin::Zero,
+                        Start::Row(row) => Begin::Row(row.as_ptr().wrapping_add(j)),
+                        Start::Stored => Begin::Stored,
+                    },
+                    to: End::Map(self.map),
+                };
+                // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the
+                // block within the shape; nobody else writes to this block.
+                unsafe { tile.run(self.isa) };
+            }
+        }
+    }
+}
+
+/// How many numbers `rows` rows of `n`, `ld` apart, reach over.
+///
+/// # Panics
+/// When they are more than an address space holds.
+pub(crate) fn reach(rows: usize, n: usize, ld: usize) -> usize {
+    match rows {
+        0 => 0,
+        _ => (rows - 1).checked_mul(ld).and_then(|x| x.checked_add(n)).expect("shape larger than the address space"),
+    }
+}
+
+/// Cuts `range` into pieces of nearly equal length, at most `most`; gives their starts and lengths.
+pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let pieces = range.len().div_ceil(most);
+    let (each, longer) = (range.len() / pieces.max(1), range.len() % pieces.max(1));
+    (0..pieces).map(move |i| (range.start + i * each + i.min(longer), each + usize::from(i < longer)))
+}
+
+// ------------------------------------------------------------------------------------------------------------ the tile
+
+/// The most rows a tile has on any instruction set.
+pub(crate) const ROWS: usize = 12;
+
+/// Rows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
+pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
+    match isa.level() {
+        Level::Portable => (4, 16),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (6, 16),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (ROWS, 32),
+    }
+}
+
+/// The terms that the sums of a tile run over, in order: `h` times `w` times `k`, `k` fastest. In each, row `i` adds
+/// a number of `a`, at `a[i] + h * a_h + w * a_w + k * a_k`, times a row of `b`, at `b + h * b_h + w * b_w + k * b_k`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chain {
+    pub h: usize,
+    pub w: usize,
+    pub k: usize,
+    pub a_h: isize,
+    pub a_w: isize,
+    pub a_k: isize,
+    pub b_h: isize,
+    pub b_w: isize,
+    pub b_k: isize,
+}
+
+impl Chain {
+    /// A single run over `k`, to be filled in.
+    pub(crate) const ONE: Chain = Chain { h: 1, w: 1, k: 0, a_h: 0, a_w: 0, a_k: 0, b_h: 0, b_w: 0, b_k: 0 };
+
+    /// The same terms in the same order, with the inner loops as long as they can be: the tile's innermost loop is fast,
+    /// the others are not.
+    pub(crate) fn collapsed(mut self) -> Chain {
+        for _ in 0..2 {
+            let follows = self.a_w == self.k as isize * self.a_k && self.b_w == self.k as isize * self.b_k;
+            if self.k == 1 {
+                (self.a_k, self.b_k) = (self.a_w, self.b_w);
+            } else if self.w != 1 && !follows {
+                break;
+            }
+            self.k *= self.w;
+            (self.w, self.a_w, self.b_w) = (self.h, self.a_h, self.b_h);
+            self.h = 1;
+        }
+        self
+    }
+}
+
+/// Where a tile's chains start.
+#[derive(Clone, Copy)]
+pub(crate) enum Begin {
+    Zero,
+    /// From a row of `n` numbers, the same for all rows.
+    Row(*const f32),
+    Stored,
+}
+
+/// What becomes of a tile's sums.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// c = map(sum)
+    Map(Map),
+    /// c = c + sum
+    Add,
+    /// c = 0 + sum: the first of those that follow with `Add`.
+    First,
+}
+
+/// One tile: `m` rows and `n` columns of an output.
+pub(crate) struct Tile<'a> {
+    pub chain: &'a Chain,
+    /// Where each row's numbers of `a` start.
+    pub a: [*const f32; ROWS],
+    pub b: *const f32,
+    /// Where each row of the output starts.
+    pub c: [*mut f32; ROWS],
+    pub m: usize,
+    pub n: usize,
+    pub from: Begin,
+    pub to: End,
+}
+
+impl Tile<'_> {
+    /// Computes it.
+    ///
+    /// # Safety
+    /// `m` and `n` are at least 1 and at most [`tile_size`]. All numbers of `a` and all rows of `b` (`n` numbers each) that
+    /// the chain names, the `m` rows of `c` and the row that it starts from can be read, the rows of `c` written; they
+    /// overlap nothing else, and no other thread uses them.
+    #[inline(always)]
+    pub(crate) unsafe fn run(&self, isa: Isa) {
+        // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
+        unsafe {
+            match isa.level() {
+                Level::Portable => portable(self),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2(self),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => avx512(self),
+            }
+        }
+        if let End::Map(map) = self.to
+            && !matches!(map, Map::Identity | Map::ReLU)
+        {
+            for &row in &self.c[..self.m] {
+                // SAFETY: a row of the output, which the caller lets this tile write.
+                map_row(isa, map, unsafe { std::slice::from_raw_parts_mut(row, self.n) });
+            }
+        }
+    }
+}
+
+simd! {
+    /// The maps that are too long for the tile's registers.
+    fn map_row(map: Map, row: &mut [f32]) {
+        match map {
+            Map::Identity => {}
+            Map::ReLU => row.iter_mut().for_each(|x| *x = Map::ReLU.value(*x)),
+            Map::LeakyReLU(slope) => row.iter_mut().for_each(|x| *x = Map::LeakyReLU(slope).value(*x)),
+            Map::Tanh => row.iter_mut().for_each(|x| *x = Map::Tanh.value(*x)),
+            Map::Sigmoid => row.iter_mut().for_each(|x| *x = Map::Sigmoid.value(*x)),
+        }
+    }
+}
+
+/// A vector of numbers, and the few things a tile does with it. Written by hand for each instruction set: left to itself
+/// the compiler keeps arrays of sums in memory (7 to 25 GFLOP/s instead of 115).
+///
+/// # Safety
+/// The functions may be called where the instruction set is there. `N` numbers can be read or written at `p`, or the
+/// first `n` ≤ `N` (and at least 1) in those that say so.
+trait Lanes: Copy {
+    const N: usize;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    /// The first `n`, then zeros.
+    unsafe fn load_first(p: *const f32, n: usize) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    unsafe fn store_first(self, p: *mut f32, n: usize);
+    /// self + a·b, rounded once.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    /// [`Map::ReLU`]
+    unsafe fn relu(self) -> Self;
+}
+
+/// Eight numbers without any special instruction.
+#[derive(Clone, Copy)]
+struct Plain([f32; 8]);
+
+impl Lanes for Plain {
+    const N: usize = 8;
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Plain([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: as the trait says.
+        Plain(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_first(p: *const f32, n: usize) -> Self {
+        // SAFETY: as the trait says.
+        Plain(std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 }))
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as the trait says.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, n: usize) {
+        for (i, x) in self.0.into_iter().enumerate().take(n) {
+            // SAFETY: as the trait says.
+            unsafe { *p.add(i) = x }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        Plain(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        Plain(self.0.map(|x| Map::ReLU.value(x)))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// All ones, then all zeros: eight of them from `8 - n` on mask the first `n` lanes.
+    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn first(n: usize) -> __m256i {
+        // SAFETY: n ≤ 8, so the eight lie within the sixteen.
+        unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()) }
+    }
+
+    impl Lanes for __m256 {
+        const N: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as the trait says, here and below.
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(p: *const f32, n: usize) -> Self {
+            // SAFETY: see `splat`; lanes that are masked are not read.
+            unsafe { _mm256_maskload_ps(p, first(n)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, p: *mut f32, n: usize) {
+            // SAFETY: see `splat`; lanes that are masked are not written.
+            unsafe { _mm256_maskstore_ps(p, first(n), self) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn relu(self) -> Self {
+            // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
+            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(self, _mm256_setzero_ps()), self) }
+        }
+    }
+
+    impl Lanes for __m512 {
+        const N: usize = 16;
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as the trait says, here and below.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(p: *const f32, n: usize) -> Self {
+            // SAFETY: see `splat`; lanes that are masked are not read.
+            unsafe { _mm512_maskz_loadu_ps((0xffff_u32 >> (16 - n)) as u16, p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, p: *mut f32, n: usize) {
+            // SAFETY: see `splat`; lanes that are masked are not written.
+            unsafe { _mm512_mask_storeu_ps(p, (0xffff_u32 >> (16 - n)) as u16, self) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn relu(self) -> Self {
+            // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self, _mm512_setzero_ps()), self) }
+        }
+    }
+}
+
+/// `R` rows of `W` vectors; the last vector has the first `tile.n - (W - 1) * V::N` lanes when `PART`.
+///
+/// # Safety
+/// As [`Tile::run`], where the instruction set of `V` is there.
+#[inline(always)]
+unsafe fn tile<V: Lanes, const R: usize, const W: usize, const PART: bool>(t: &Tile) {
+    let last = t.n - (W - 1) * V::N;
+    // SAFETY: what is read and written is what the caller allows: `n` numbers of each row, of `m` = R rows. Addresses are
+    // computed with wrapping arithmetic, because the last steps leave the slices.
+    unsafe {
+        let load = |p: *const f32, w: usize| {
+            let p = p.wrapping_add(w * V::N);
+            if PART && w == W - 1 { V::load_first(p, last) } else { V::load(p) }
+        };
+        let c = &t.c[..R];
+        let mut sums = [[V::splat(0.0); W]; R];
+        match t.from {
+            Begin::Zero => {}
+            Begin::Row(row) => {
+                let row: [V; W] = std::array::from_fn(|w| load(row, w));
+                sums = [row; R];
+            }
+            Begin::Stored => {
+                for i in 0..R {
+                    for w in 0..W {
+                        sums[i][w] = load(c[i], w);
+                    }
+                }
+            }
+        }
+        let Chain { h, w, k, a_h, a_w, a_k, b_h, b_w, b_k } = *t.chain;
+        let a: [*const f32; R] = std::array::from_fn(|i| t.a[i]);
+        for y in 0..h as isize {
+            for x in 0..w as isize {
+                let mut at = y * a_h + x * a_w;
+                let mut b = t.b.wrapping_offset(y * b_h + x * b_w);
+                for _ in 0..k {
+                    let row: [V; W] = std::array::from_fn(|w| load(b, w));
+                    for i in 0..R {
+                        let factor = V::splat(*a[i].wrapping_offset(at));
+                        for w in 0..W {
+                            sums[i][w] = sums[i][w].add_product(factor, row[w]);
+                        }
+                    }
+                    at += a_k;
+                    b = b.wrapping_offset(b_k);
+                }
+            }
+        }
+        match t.to {
+            End::Map(Map::ReLU) => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = sum.relu();
+                }
+            }
+            End::Map(_) => {}
+            End::Add => {
+                for i in 0..R {
+                    for w in 0..W {
+                        sums[i][w] = load(c[i], w).add(sums[i][w]);
+                    }
+                }
+            }
+            End::First => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = V::splat(0.0).add(*sum);
+                }
+            }
+        }
+        for i in 0..R {
+            for w in 0..W {
+                let p = c[i].wrapping_add(w * V::N);
+                if PART && w == W - 1 { sums[i][w].store_first(p, last) } else { sums[i][w].store(p) }
+            }
+        }
+    }
+}
+
+/// Defines the function that runs a tile of any size on one instruction set.
+macro_rules! tiles {
+    ($(#[$cfg:meta])? $name:ident, $vector:ty, $(#[$feature:meta])?, $($rows:literal)+) => {
+        /// # Safety
+        /// As [`Tile::run`], where the instruction set is there.
+        $(#[$cfg])?
+        unsafe fn $name(t: &Tile) {
+            /// # Safety
+            /// As [`tile`].
+            $(#[$feature])?
+            unsafe fn one<const R: usize, const W: usize, const PART: bool>(t: &Tile) {
+                // SAFETY: the same promises.
+                unsafe { tile::<$vector, R, W, PART>(t) }
+            }
+            let lanes = <$vector as Lanes>::N;
+            // SAFETY: the caller's promises.
+            unsafe {
+                match (t.m, t.n > lanes, t.n.is_multiple_of(lanes)) {
+                    $(
+                        ($rows, true, true) => one::<$rows, 2, false>(t),
+                        ($rows, true, false) => one::<$rows, 2, true>(t),
+                        ($rows, false, true) => one::<$rows, 1, false>(t),
+                        ($rows, false, false) => one::<$rows, 1, true>(t),
+                    )+
+                    _ => unreachable!("a tile of {} rows", t.m),
+                }
+            }
+        }
+    };
+}
+
+tiles!(portable, Plain, , 1 2 3 4);
+tiles!(#[cfg(target_arch = "x86_64")] avx2, std::arch::x86_64::__m256, #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6);
+tiles!(
+    #[cfg(target_arch = "x86_64")] avx512, std::arch::x86_64::__m512,
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], 1 2 3 4 5 6 7 8 9 10 11 12
+);
+
+// --------------------------------------------------------------------------------------------------------- column sums
+
+/// out(j) = (out(j) or 0) + Σ x(i, j) over the `rows` rows.
+///
+/// Order: one chain of additions per column, rows ascending, from what is stored (`accumulate`) or 0.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or `ld` less than `n`.
+pub fn sum_rows(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32], accumulate: bool) {
+    assert!(ld >= n && reach(rows, n, ld) <= x.len(), "sum_rows: x has {} numbers, too few for {rows}×{n}", x.len());
+    assert!(out.len() >= n, "sum_rows: the output has {} numbers, not {n}", out.len());
+    let work = Work::Bytes(rows.saturating_mul(n).saturating_mul(4));
+    cpu.pool.split_rows(work, n, 1, &mut out[..n], |columns, out| {
+        if !accumulate {
+            out.fill(0.0);
+        }
+        add_rows(cpu.isa, rows, ld, &x[columns.start.min(x.len())..], out);
+    });
+}
+
+simd! {
+    /// out(j) += x(i, j), `i` ascending. `x` has been checked to hold `rows` rows of `out.len()` numbers, `ld` apart.
+    fn add_rows(rows: usize, ld: usize, x: &[f32], out: &mut [f32]) {
+        let mut at = 0;
+        let mut blocks = out.chunks_exact_mut(64);
+        for block in &mut blocks {
+            let mut sums: [f32; 64] = std::array::from_fn(|j| block[j]);
+            for i in 0..rows {
+                let row: &[f32; 64] = x[i * ld + at..].first_chunk().unwrap();
+                for j in 0..64 {
+                    sums[j] += row[j];
+                }
+            }
+            block.copy_from_slice(&sums);
+            at += 64;
+        }
+        let rest = blocks.into_remainder();
+        for i in 0..rows {
+            let row = &x[i * ld + at..][..rest.len()];
+            for (sum, x) in rest.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+}
+
+/// [`sum_rows`] with a partial sum for each `group` rows (an image), so that many rows lose no accuracy.
+///
+/// Order: the partial of a group is one chain of additions from 0, rows ascending; the partials are added in order of the
+/// groups to what is stored (`accumulate`) or 0. The last group may be shorter.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, `ld` less than `n`, or `group` 0.
+#[allow(clippy::too_many_arguments)]
+pub fn sum_rows_grouped(
+    cpu: &Cpu,
+    rows: usize,
+    group: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    assert!(group > 0, "sum_rows_grouped: groups of 0 rows");
+    assert!(
+        ld >= n && reach(rows, n, ld) <= x.len(),
+        "sum_rows_grouped: x has {} numbers, too few for {rows}×{n}",
+        x.len()
+    );
+    assert!(out.len() >= n, "sum_rows_grouped: the output has {} numbers, not {n}", out.len());
+    let work = Work::Bytes(rows.saturating_mul(n).saturating_mul(4));
+    cpu.pool.split_rows(work, n, 1, &mut out[..n], |columns, out| {
+        if !accumulate {
+            out.fill(0.0);
+        }
+        let mut partial = [0.0; 64];
+        for (c, out) in out.chunks_mut(64).enumerate() {
+            let partial = &mut partial[..out.len()];
+            for first in (0..rows).step_by(group) {
+                partial.fill(0.0);
+                let x = &x[first * ld + columns.start + c * 64..];
+                add_rows(cpu.isa, group.min(rows - first), ld, x, partial);
+                for (sum, p) in out.iter_mut().zip(&*partial) {
+                    *sum += p;
+                }
+            }
+        }
+    });
+}

@@ -1,1 +1,480 @@
-//! (being written)
+//! The optimisers' updates, elementwise over whole slices, by torch's formulas.
+//!
+//! `fma(a, b, c)` = a·b + c, rounded once. A weight decay of 0 is left out, not added as a zero. Roots and quotients are
+//! true ones.
+
+use crate::Cpu;
+use crate::isa::simd;
+
+/// g + weight_decay·p.
+#[inline(always)]
+fn decayed<const DECAY: bool>(g: f32, p: f32, weight_decay: f32) -> f32 {
+    if DECAY { weight_decay.mul_add(p, g) } else { g }
+}
+
+#[track_caller]
+fn same_length(kernel: &str, n: usize, others: &[(&str, usize)]) {
+    for (name, len) in others {
+        assert!(
+            *len == n,
+            "{kernel}: {name} holds {len} numbers, p holds {n}"
+        );
+    }
+}
+
+simd! {
+    fn sgd_kernel<const DECAY: bool>(p: &mut [f32], g: &[f32], lr: f32, weight_decay: f32) {
+        for (p, &g) in p.iter_mut().zip(g) {
+            *p = (-lr).mul_add(decayed::<DECAY>(g, *p, weight_decay), *p);
+        }
+    }
+}
+
+/// Gradient descent: g = fma(weight_decay, p, g); p = fma(−lr, g, p).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn sgd(cpu: &Cpu, p: &mut [f32], g: &[f32], lr: f32, weight_decay: f32) {
+    same_length("sgd", p.len(), &[("g", g.len())]);
+    if weight_decay == 0.0 {
+        sgd_kernel::<false>(cpu.isa, p, g, lr, weight_decay);
+    } else {
+        sgd_kernel::<true>(cpu.isa, p, g, lr, weight_decay);
+    }
+}
+
+/// A step of [`sgd_momentum`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Momentum {
+    /// The learning rate.
+    pub lr: f32,
+    /// How much of the buffer stays.
+    pub momentum: f32,
+    /// How much of the gradient does not enter the buffer.
+    pub dampening: f32,
+    /// The weight decay, added to the gradient.
+    pub weight_decay: f32,
+    /// Nesterov's variant.
+    pub nesterov: bool,
+    /// The first step: the buffer becomes the gradient.
+    pub first: bool,
+}
+
+simd! {
+    fn momentum_kernel<const DECAY: bool, const NESTEROV: bool, const FIRST: bool>(
+        s: &Momentum, p: &mut [f32], g: &[f32], buf: &mut [f32],
+    ) {
+        let enters = 1.0 - s.dampening;
+        for ((p, &g), buf) in p.iter_mut().zip(g).zip(buf) {
+            let g = decayed::<DECAY>(g, *p, s.weight_decay);
+            *buf = if FIRST { g } else { s.momentum.mul_add(*buf, enters * g) };
+            let step = if NESTEROV { s.momentum.mul_add(*buf, g) } else { *buf };
+            *p = (-s.lr).mul_add(step, *p);
+        }
+    }
+}
+
+/// Gradient descent with momentum: g = fma(weight_decay, p, g); buf = g on the first step, else
+/// fma(momentum, buf, (1 − dampening)·g); step = fma(momentum, buf, g) with Nesterov, else buf; p = fma(−lr, step, p).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn sgd_momentum(cpu: &Cpu, s: &Momentum, p: &mut [f32], g: &[f32], buf: &mut [f32]) {
+    same_length(
+        "sgd_momentum",
+        p.len(),
+        &[("g", g.len()), ("buf", buf.len())],
+    );
+    let kernel = match (s.weight_decay != 0.0, s.nesterov, s.first) {
+        (false, false, false) => momentum_kernel::<false, false, false>,
+        (false, false, true) => momentum_kernel::<false, false, true>,
+        (false, true, false) => momentum_kernel::<false, true, false>,
+        (false, true, true) => momentum_kernel::<false, true, true>,
+        (true, false, false) => momentum_kernel::<true, false, false>,
+        (true, false, true) => momentum_kernel::<true, false, true>,
+        (true, true, false) => momentum_kernel::<true, true, false>,
+        (true, true, true) => momentum_kernel::<true, true, true>,
+    };
+    kernel(cpu.isa, s, p, g, buf);
+}
+
+/// A step of [`adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// The learning rate.
+    pub lr: f32,
+    /// How much of the mean of gradients stays.
+    pub beta1: f32,
+    /// How much of the mean of squares stays.
+    pub beta2: f32,
+    /// What is added to the root.
+    pub eps: f32,
+    /// The weight decay.
+    pub weight_decay: f32,
+    /// AdamW: the decay shrinks the weights and does not enter the gradient.
+    pub decoupled: bool,
+    /// 1 − β₁ᵗ, from this very β₁, t = 1 in the first step.
+    pub correction1: f32,
+    /// 1 − β₂ᵗ, likewise.
+    pub correction2: f32,
+}
+
+simd! {
+    fn adam_kernel<const DECAY: bool, const SHRINK: bool>(
+        s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32],
+    ) {
+        let shrink = 1.0 - s.lr * s.weight_decay;
+        let (new1, new2) = (1.0 - s.beta1, 1.0 - s.beta2);
+        let step = s.lr / s.correction1;
+        let root = s.correction2.sqrt();
+        for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            let old = if SHRINK { *p * shrink } else { *p };
+            let g = decayed::<DECAY>(g, old, s.weight_decay);
+            *m = new1.mul_add(g - *m, *m);
+            *v = (new2 * g).mul_add(g, s.beta2 * *v);
+            *p = (-step).mul_add(*m / (v.sqrt() / root + s.eps), old);
+        }
+    }
+}
+
+/// Adam and AdamW: p = p·(1 − lr·weight_decay) if decoupled, else g = fma(weight_decay, p, g); m = fma(1 − β₁, g − m, m);
+/// v = fma((1 − β₂)·g, g, β₂·v); p = fma(−lr/c₁, m / (√v/√c₂ + eps), p).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn adam(cpu: &Cpu, s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+    same_length(
+        "adam",
+        p.len(),
+        &[("g", g.len()), ("m", m.len()), ("v", v.len())],
+    );
+    let kernel = match (s.weight_decay != 0.0, s.decoupled) {
+        (false, _) => adam_kernel::<false, false>,
+        (true, false) => adam_kernel::<true, false>,
+        (true, true) => adam_kernel::<false, true>,
+    };
+    kernel(cpu.isa, s, p, g, m, v);
+}
+
+/// A step of [`rmsprop`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsProp {
+    /// The learning rate.
+    pub lr: f32,
+    /// How much of the mean of squares stays.
+    pub alpha: f32,
+    /// What is added to the root.
+    pub eps: f32,
+    /// The weight decay, added to the gradient.
+    pub weight_decay: f32,
+    /// How much of the buffer stays; 0 for no buffer.
+    pub momentum: f32,
+    /// Divide by the standard deviation, not by the root of the mean square.
+    pub centered: bool,
+}
+
+simd! {
+    fn rmsprop_kernel<const DECAY: bool, const CENTERED: bool, const MOMENTUM: bool>(
+        s: &RmsProp, p: &mut [f32], g: &[f32], square_avg: &mut [f32], grad_avg: &mut [f32], buf: &mut [f32],
+    ) {
+        let new = 1.0 - s.alpha;
+        let n = p.len();
+        let (g, square_avg) = (&g[..n], &mut square_avg[..n]);
+        let grad_avg = &mut grad_avg[..if CENTERED { n } else { 0 }];
+        let buf = &mut buf[..if MOMENTUM { n } else { 0 }];
+        for i in 0..n {
+            let g = decayed::<DECAY>(g[i], p[i], s.weight_decay);
+            square_avg[i] = (new * g).mul_add(g, s.alpha * square_avg[i]);
+            let mut square = square_avg[i];
+            if CENTERED {
+                grad_avg[i] = new.mul_add(g - grad_avg[i], grad_avg[i]);
+                square = (-grad_avg[i]).mul_add(grad_avg[i], square);
+                square = if square < 0.0 { 0.0 } else { square };
+            }
+            let mut step = g / (square.sqrt() + s.eps);
+            if MOMENTUM {
+                buf[i] = s.momentum.mul_add(buf[i], step);
+                step = buf[i];
+            }
+            p[i] = (-s.lr).mul_add(step, p[i]);
+        }
+    }
+}
+
+/// RMSprop: g = fma(weight_decay, p, g); square = fma((1 − α)·g, g, α·square); if centered, mean = fma(1 − α, g − mean,
+/// mean) and var = max(fma(−mean, mean, square), 0), else var = square; step = g / (√var + eps); with momentum
+/// buf = fma(momentum, buf, step) and step = buf; p = fma(−lr, step, p).
+///
+/// # Panics
+/// When the lengths differ, or `grad_avg` is missing though centered, `buf` though there is momentum.
+pub fn rmsprop(
+    cpu: &Cpu,
+    s: &RmsProp,
+    p: &mut [f32],
+    g: &[f32],
+    square_avg: &mut [f32],
+    grad_avg: Option<&mut [f32]>,
+    buf: Option<&mut [f32]>,
+) {
+    same_length(
+        "rmsprop",
+        p.len(),
+        &[("g", g.len()), ("square_avg", square_avg.len())],
+    );
+    let (grad_avg, buf) = (grad_avg.unwrap_or_default(), buf.unwrap_or_default());
+    let momentum = s.momentum != 0.0;
+    if s.centered {
+        same_length("rmsprop", p.len(), &[("grad_avg", grad_avg.len())]);
+    }
+    if momentum {
+        same_length("rmsprop", p.len(), &[("buf", buf.len())]);
+    }
+    let kernel = match (s.weight_decay != 0.0, s.centered, momentum) {
+        (false, false, false) => rmsprop_kernel::<false, false, false>,
+        (false, false, true) => rmsprop_kernel::<false, false, true>,
+        (false, true, false) => rmsprop_kernel::<false, true, false>,
+        (false, true, true) => rmsprop_kernel::<false, true, true>,
+        (true, false, false) => rmsprop_kernel::<true, false, false>,
+        (true, false, true) => rmsprop_kernel::<true, false, true>,
+        (true, true, false) => rmsprop_kernel::<true, true, false>,
+        (true, true, true) => rmsprop_kernel::<true, true, true>,
+    };
+    kernel(cpu.isa, s, p, g, square_avg, grad_avg, buf);
+}
+
+simd! {
+    fn adagrad_kernel<const DECAY: bool>(
+        lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32],
+    ) {
+        for ((p, &g), sum) in p.iter_mut().zip(g).zip(sum) {
+            let g = decayed::<DECAY>(g, *p, weight_decay);
+            *sum = g.mul_add(g, *sum);
+            *p = (-lr).mul_add(g / (sum.sqrt() + eps), *p);
+        }
+    }
+}
+
+/// Adagrad: g = fma(weight_decay, p, g); sum = fma(g, g, sum); p = fma(−lr, g / (√sum + eps), p).
+///
+/// # Panics
+/// When the lengths differ.
+pub fn adagrad(
+    cpu: &Cpu,
+    lr: f32,
+    weight_decay: f32,
+    eps: f32,
+    p: &mut [f32],
+    g: &[f32],
+    sum: &mut [f32],
+) {
+    same_length("adagrad", p.len(), &[("g", g.len()), ("sum", sum.len())]);
+    let kernel = if weight_decay == 0.0 {
+        adagrad_kernel::<false>
+    } else {
+        adagrad_kernel::<true>
+    };
+    kernel(cpu.isa, lr, weight_decay, eps, p, g, sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::testing::{Random, bits, everywhere, near};
+
+    /// Three steps of a kernel on `state` slices beside p, and the same by a definition of one element in f64.
+    fn check(
+        state: usize,
+        kernel: impl Fn(&Cpu, usize, &mut [f32], &[f32], &mut [Vec<f32>]),
+        exact: impl Fn(usize, &mut f64, f64, &mut [f64]),
+    ) {
+        let mut random = Random::new(12);
+        for n in [0, 1, 2, 15, 16, 17, 31, 64, 100, 333] {
+            let start = random.numbers(n);
+            let gradients = [(); 3].map(|()| random.numbers(n));
+            let [p] = everywhere(|cpu| {
+                let mut p = start.clone();
+                let mut states = vec![vec![0.0; n]; state];
+                for (t, g) in gradients.iter().enumerate() {
+                    kernel(cpu, t, &mut p, g, &mut states);
+                }
+                [p]
+            });
+            for i in 0..n {
+                let mut want = f64::from(start[i]);
+                let mut states = vec![0.0; state];
+                for (t, g) in gradients.iter().enumerate() {
+                    exact(t, &mut want, f64::from(g[i]), &mut states);
+                }
+                near(p[i], want, 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_descent() {
+        for wd in [0.0, 0.1] {
+            check(
+                0,
+                |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32),
+                |_, p, g, _| *p -= 0.1 * (g + wd * *p),
+            );
+        }
+    }
+
+    #[test]
+    fn momentum() {
+        for i in 0..8 {
+            let (wd, dampening) = ([0.0, 0.1][i & 1], [0.0, 0.3][i >> 1 & 1]);
+            let nesterov = i >> 2 == 1;
+            check(
+                1,
+                |cpu, t, p, g, s| {
+                    let m = Momentum {
+                        lr: 0.1,
+                        momentum: 0.9,
+                        dampening: dampening as f32,
+                        weight_decay: wd as f32,
+                        nesterov,
+                        first: t == 0,
+                    };
+                    // What is in the buffer before the first step does not count.
+                    if t == 0 {
+                        s[0].fill(f32::NAN);
+                    }
+                    sgd_momentum(cpu, &m, p, g, &mut s[0]);
+                },
+                |t, p, g, s| {
+                    let g = g + wd * *p;
+                    s[0] = if t == 0 {
+                        g
+                    } else {
+                        0.9 * s[0] + (1.0 - dampening) * g
+                    };
+                    *p -= 0.1 * if nesterov { g + 0.9 * s[0] } else { s[0] };
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn adam_and_adamw() {
+        let (b1, b2) = (0.9f32, 0.999f32);
+        for (wd, decoupled) in [(0.0, false), (0.1, false), (0.1, true), (0.0, true)] {
+            check(
+                2,
+                |cpu, t, p, g, s| {
+                    let power = |b: f32| 1.0 - f64::from(b).powi(t as i32 + 1);
+                    let adam_step = Adam {
+                        lr: 0.01,
+                        beta1: b1,
+                        beta2: b2,
+                        eps: 1e-3,
+                        weight_decay: wd as f32,
+                        decoupled,
+                        correction1: power(b1) as f32,
+                        correction2: power(b2) as f32,
+                    };
+                    let (m, v) = s.split_at_mut(1);
+                    adam(cpu, &adam_step, p, g, &mut m[0], &mut v[0]);
+                },
+                |t, p, g, s| {
+                    let (b1, b2) = (f64::from(b1), f64::from(b2));
+                    let g = if decoupled { g } else { g + wd * *p };
+                    if decoupled {
+                        *p -= 0.01 * wd * *p;
+                    }
+                    s[0] = b1 * s[0] + (1.0 - b1) * g;
+                    s[1] = b2 * s[1] + (1.0 - b2) * g * g;
+                    let (m, v) = (
+                        s[0] / (1.0 - b1.powi(t as i32 + 1)),
+                        s[1] / (1.0 - b2.powi(t as i32 + 1)),
+                    );
+                    *p -= 0.01 * m / (v.sqrt() + 1e-3);
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn rms_prop() {
+        for i in 0..8 {
+            let (wd, momentum, centered) = ([0.0, 0.1][i & 1], [0.0, 0.9][i >> 1 & 1], i >> 2 == 1);
+            let s = RmsProp {
+                lr: 0.01,
+                alpha: 0.9,
+                eps: 1e-2,
+                weight_decay: wd as f32,
+                momentum: momentum as f32,
+                centered,
+            };
+            check(
+                3,
+                |cpu, _, p, g, states| {
+                    let [square, mean, buf] = states else {
+                        unreachable!()
+                    };
+                    let mean = centered.then_some(&mut mean[..]);
+                    let buf = (momentum > 0.0).then_some(&mut buf[..]);
+                    rmsprop(cpu, &s, p, g, square, mean, buf);
+                },
+                |_, p, g, s| {
+                    let g = g + wd * *p;
+                    s[0] = 0.9 * s[0] + 0.1 * g * g;
+                    s[1] = 0.9 * s[1] + 0.1 * g;
+                    let var = if centered { s[0] - s[1] * s[1] } else { s[0] };
+                    s[2] = momentum * s[2] + g / (var.sqrt() + 1e-2);
+                    *p -= 0.01 * s[2];
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn adagrad_as_defined() {
+        for wd in [0.0, 0.1] {
+            check(
+                1,
+                |cpu, _, p, g, s| adagrad(cpu, 0.1, wd as f32, 1e-3, p, g, &mut s[0]),
+                |_, p, g, s| {
+                    let g = g + wd * *p;
+                    s[0] += g * g;
+                    *p -= 0.1 * g / (s[0].sqrt() + 1e-3);
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn no_gradient_no_change() {
+        let mut random = Random::new(13);
+        let start = random.numbers(40);
+        let zeros = vec![0.0; 40];
+        let cpu = Cpu::new(1);
+        let mut p = start.clone();
+        sgd(&cpu, &mut p, &zeros, 0.1, 0.0);
+        adagrad(&cpu, 0.1, 0.0, 1e-10, &mut p, &zeros, &mut zeros.clone());
+        assert_eq!(bits(&p), bits(&start));
+    }
+
+    #[test]
+    #[should_panic(expected = "rmsprop: grad_avg holds 0 numbers, p holds 2")]
+    fn missing_state_is_refused() {
+        let s = RmsProp {
+            lr: 0.1,
+            alpha: 0.9,
+            eps: 0.1,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            centered: true,
+        };
+        rmsprop(
+            &Cpu::new(1),
+            &s,
+            &mut [0.0; 2],
+            &[0.0; 2],
+            &mut [0.0; 2],
+            None,
+            None,
+        );
+    }
+}

@@ -1,1 +1,402 @@
-//! (being written)
+//! Pooling over windows of an image: its maximum, its mean, and their gradients.
+//!
+//! An image is rows of `c` channels, one per pixel, in the order sample, row, column. Windows are visited in the order of
+//! the outputs, the pixels of a window in the order row, column.
+
+use crate::Cpu;
+use crate::isa::simd;
+use crate::math::{LANES, check, extent, load, store};
+
+/// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Samples.
+    pub batch: usize,
+    /// Channels.
+    pub c: usize,
+    /// Height of the input.
+    pub h: usize,
+    /// Width of the input.
+    pub w: usize,
+    /// Height and width of a window.
+    pub kernel: (usize, usize),
+    /// Distance of windows, down and across.
+    pub stride: (usize, usize),
+    /// Rows above and below, columns left and right that are not there; at most half a window.
+    pub padding: (usize, usize),
+    /// Distance between pixels of the input.
+    pub ldx: usize,
+    /// Distance between pixels of the output.
+    pub ldy: usize,
+}
+
+impl Window {
+    /// Height of the output.
+    pub fn out_h(&self) -> usize {
+        Self::out(self.h, self.kernel.0, self.stride.0, self.padding.0)
+    }
+
+    /// Width of the output.
+    pub fn out_w(&self) -> usize {
+        Self::out(self.w, self.kernel.1, self.stride.1, self.padding.1)
+    }
+
+    fn out(size: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+        (size + 2 * padding).checked_sub(kernel).map_or(0, |last| last / stride.max(1) + 1)
+    }
+
+    /// Pixels of the input.
+    fn rows_x(&self) -> usize {
+        self.batch * self.h * self.w
+    }
+
+    /// Pixels of the output.
+    fn rows_y(&self) -> usize {
+        self.batch * self.out_h() * self.out_w()
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str, x: (&str, usize), y: (&str, usize)) {
+        let (k, s, p) = (self.kernel, self.stride, self.padding);
+        assert!(k.0 > 0 && k.1 > 0 && s.0 > 0 && s.1 > 0, "{name}: kernel {k:?} and stride {s:?} must be positive");
+        assert!(2 * p.0 <= k.0 && 2 * p.1 <= k.1, "{name}: padding {p:?} is more than half of the kernel {k:?}");
+        check(x.0, x.1, self.rows_x(), self.c, self.ldx);
+        check(y.0, y.1, self.rows_y(), self.c, self.ldy);
+    }
+
+    fn end_x(&self) -> usize {
+        extent(self.rows_x(), self.c, self.ldx)
+    }
+
+    fn end_y(&self) -> usize {
+        extent(self.rows_y(), self.c, self.ldy)
+    }
+
+    /// The first and the end of the window `o` in one direction, within the image.
+    #[inline(always)]
+    fn clip(o: usize, stride: usize, padding: usize, kernel: usize, size: usize) -> (usize, usize) {
+        let from = o * stride;
+        (from.saturating_sub(padding), (from + kernel).saturating_sub(padding).min(size))
+    }
+
+    /// Calls `f(pixel of the output, first pixel of that sample, (first, end) of rows, (first, end) of columns)` for each
+    /// window, with what of it lies in the image.
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(usize, usize, (usize, usize), (usize, usize))) {
+        let (oh, ow) = (self.out_h(), self.out_w());
+        let mut out = 0;
+        for b in 0..self.batch {
+            for i in 0..oh {
+                let rows = Self::clip(i, self.stride.0, self.padding.0, self.kernel.0, self.h);
+                for j in 0..ow {
+                    let columns = Self::clip(j, self.stride.1, self.padding.1, self.kernel.1, self.w);
+                    f(out, b * self.h * self.w, rows, columns);
+                    out += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Adds to sixteen channels of a pixel, in place; what lies past the width stays what it is.
+#[inline(always)]
+fn add_to(x: &mut [f32], at: usize, width: usize, v: impl Fn(usize) -> f32) {
+    if let Some(all) = x.get_mut(at..at + LANES) {
+        for (l, x) in all.iter_mut().enumerate() {
+            *x = if l < width { *x + v(l) } else { *x };
+        }
+    } else {
+        for (l, x) in x[at..at + width].iter_mut().enumerate() {
+            *x += v(l);
+        }
+    }
+}
+
+/// As [`load`].
+#[inline(always)]
+fn load_index(x: &[u32], at: usize, width: usize) -> [u32; LANES] {
+    let mut v = [u32::MAX; LANES];
+    if let Some(all) = x.get(at..at + LANES) {
+        for l in 0..LANES {
+            v[l] = if l < width { all[l] } else { u32::MAX };
+        }
+    } else {
+        v[..width].copy_from_slice(&x[at..at + width]);
+    }
+    v
+}
+
+/// As [`store`].
+#[inline(always)]
+fn store_index(y: &mut [u32], at: usize, width: usize, v: &[u32; LANES]) {
+    if let Some(all) = y.get_mut(at..at + LANES) {
+        for l in 0..LANES {
+            all[l] = if l < width { v[l] } else { 0 };
+        }
+    } else {
+        y[at..at + width].copy_from_slice(&v[..width]);
+    }
+}
+
+simd! {
+    fn max_pool2d_kernel(p: &Window, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+        p.each(#[inline(always)] |out, first, rows, columns| {
+            for j in (0..p.c).step_by(LANES) {
+                let width = LANES.min(p.c - j);
+                let mut max = [f32::NEG_INFINITY; LANES];
+                let mut index = [(rows.0 * p.w + columns.0) as u32; LANES];
+                for h in rows.0..rows.1 {
+                    for w in columns.0..columns.1 {
+                        let pixel = h * p.w + w;
+                        let v = load(x, (first + pixel) * p.ldx + j, width, 0.0);
+                        for l in 0..LANES {
+                            let wins = (v[l] > max[l]) | v[l].is_nan();
+                            max[l] = if wins { v[l] } else { max[l] };
+                            index[l] = if wins { pixel as u32 } else { index[l] };
+                        }
+                    }
+                }
+                store(y, out * p.ldy + j, width, &max);
+                store_index(argmax, out * p.ldy + j, width, &index);
+            }
+        });
+    }
+}
+
+simd! {
+    fn max_pool2d_grad_kernel(p: &Window, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
+        dx.fill(0.0);
+        p.each(#[inline(always)] |out, first, rows, columns| {
+            for j in (0..p.c).step_by(LANES) {
+                let width = LANES.min(p.c - j);
+                let v = load(dy, out * p.ldy + j, width, 0.0);
+                let index = load_index(argmax, out * p.ldy + j, width);
+                for h in rows.0..rows.1 {
+                    for w in columns.0..columns.1 {
+                        let pixel = h * p.w + w;
+                        add_to(dx, (first + pixel) * p.ldx + j, width, #[inline(always)] |l| {
+                            if index[l] == pixel as u32 { v[l] } else { 0.0 }
+                        });
+                    }
+                }
+            }
+        });
+    }
+}
+
+simd! {
+    fn avg_pool2d_kernel(p: &Window, x: &[f32], y: &mut [f32]) {
+        let count = (p.kernel.0 * p.kernel.1) as f32;
+        p.each(#[inline(always)] |out, first, rows, columns| {
+            for j in (0..p.c).step_by(LANES) {
+                let width = LANES.min(p.c - j);
+                let mut sum = [0.0; LANES];
+                for h in rows.0..rows.1 {
+                    for w in columns.0..columns.1 {
+                        let v = load(x, (first + h * p.w + w) * p.ldx + j, width, 0.0);
+                        for l in 0..LANES {
+                            sum[l] += v[l];
+                        }
+                    }
+                }
+                for sum in &mut sum {
+                    *sum /= count;
+                }
+                store(y, out * p.ldy + j, width, &sum);
+            }
+        });
+    }
+}
+
+simd! {
+    fn avg_pool2d_grad_kernel(p: &Window, dy: &[f32], dx: &mut [f32]) {
+        let count = (p.kernel.0 * p.kernel.1) as f32;
+        dx.fill(0.0);
+        p.each(#[inline(always)] |out, first, rows, columns| {
+            for j in (0..p.c).step_by(LANES) {
+                let width = LANES.min(p.c - j);
+                let mut v = load(dy, out * p.ldy + j, width, 0.0);
+                for v in &mut v {
+                    *v /= count;
+                }
+                for h in rows.0..rows.1 {
+                    for w in columns.0..columns.1 {
+                        add_to(dx, (first + h * p.w + w) * p.ldx + j, width, #[inline(always)] |l| v[l]);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The maximum of each window, and where it is: h·W + w of the first one, in `argmax`, which lies as `y` does. Padding
+/// never wins; NaN always does, the last one, as in torch. A window of nothing but −∞ has its first pixel.
+///
+/// # Panics
+/// When the window makes no sense or a slice is too short.
+pub fn max_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+    p.check("max_pool2d", ("max_pool2d: x", x.len()), ("max_pool2d: y", y.len()));
+    check("max_pool2d: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
+    assert!(p.h * p.w <= u32::MAX as usize, "max_pool2d: image too large");
+    max_pool2d_kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()], &mut argmax[..p.end_y()]);
+}
+
+/// dx = 0, then dy of each window is added where its maximum was, in the order of the outputs.
+///
+/// # Panics
+/// When the window makes no sense or a slice is too short.
+pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
+    p.check("max_pool2d_grad", ("max_pool2d_grad: dx", dx.len()), ("max_pool2d_grad: dy", dy.len()));
+    check("max_pool2d_grad: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
+    max_pool2d_grad_kernel(cpu.isa, p, &dy[..p.end_y()], &argmax[..p.end_y()], &mut dx[..p.end_x()]);
+}
+
+/// The mean of each window: its pixels added in order, divided by the size of the window; padding counts as zeros.
+///
+/// # Panics
+/// When the window makes no sense or a slice is too short.
+pub fn avg_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32]) {
+    p.check("avg_pool2d", ("avg_pool2d: x", x.len()), ("avg_pool2d: y", y.len()));
+    avg_pool2d_kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()]);
+}
+
+/// dx = 0, then dy of each window, divided by its size, is added to its pixels, in the order of the outputs.
+///
+/// # Panics
+/// When the window makes no sense or a slice is too short.
+pub fn avg_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], dx: &mut [f32]) {
+    p.check("avg_pool2d_grad", ("avg_pool2d_grad: dx", dx.len()), ("avg_pool2d_grad: dy", dy.len()));
+    avg_pool2d_grad_kernel(cpu.isa, p, &dy[..p.end_y()], &mut dx[..p.end_x()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::testing::{Random, everywhere, near, rows_near};
+
+    fn window(random: &mut Random) -> Window {
+        let kernel = (random.size(1, 4), random.size(1, 4));
+        let (_, c, ldx) = random.shape();
+        let padding = (random.size(0, kernel.0 / 2 + 1), random.size(0, kernel.1 / 2 + 1));
+        Window {
+            batch: random.size(1, 4),
+            c,
+            h: random.size(kernel.0, 9),
+            w: random.size(kernel.1, 9),
+            kernel,
+            stride: (random.size(1, 4), random.size(1, 4)),
+            padding,
+            ldx,
+            ldy: c + random.size(0, 3) * 7,
+        }
+    }
+
+    /// Output pixel, and the input pixels (of the batch, and within the image) of its window.
+    fn windows(p: &Window) -> Vec<Vec<(usize, u32)>> {
+        let mut all = vec![];
+        for b in 0..p.batch {
+            for i in 0..p.out_h() {
+                for j in 0..p.out_w() {
+                    let mut pixels = vec![];
+                    for kh in 0..p.kernel.0 {
+                        for kw in 0..p.kernel.1 {
+                            let h = (i * p.stride.0 + kh) as isize - p.padding.0 as isize;
+                            let w = (j * p.stride.1 + kw) as isize - p.padding.1 as isize;
+                            if (0..p.h as isize).contains(&h) && (0..p.w as isize).contains(&w) {
+                                let pixel = h as usize * p.w + w as usize;
+                                pixels.push((b * p.h * p.w + pixel, pixel as u32));
+                            }
+                        }
+                    }
+                    all.push(pixels);
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn sizes_as_torch() {
+        let p = |size, kernel, stride, padding| Window::out(size, kernel, stride, padding);
+        assert_eq!((p(12, 2, 2, 0), p(7, 2, 2, 0), p(7, 3, 2, 1), p(5, 5, 1, 0)), (6, 3, 4, 1));
+    }
+
+    #[test]
+    fn as_defined() {
+        let mut random = Random::new(10);
+        for _ in 0..150 {
+            let p = window(&mut random);
+            let (rows_x, rows_y) = (p.rows_x(), p.rows_y());
+            let (x, dy) = (random.rows(rows_x, p.c, p.ldx), random.rows(rows_y, p.c, p.ldy));
+            let [max, index, max_dx, mean, mean_dx] = everywhere(|cpu| {
+                let [mut max, mut mean] = [(); 2].map(|()| vec![5.0; rows_y * p.ldy]);
+                let [mut max_dx, mut mean_dx] = [(); 2].map(|()| vec![5.0; rows_x * p.ldx]);
+                let mut argmax = vec![77; rows_y * p.ldy];
+                max_pool2d(cpu, &p, &x, &mut max, &mut argmax);
+                max_pool2d_grad(cpu, &p, &dy, &argmax, &mut max_dx);
+                avg_pool2d(cpu, &p, &x, &mut mean);
+                avg_pool2d_grad(cpu, &p, &dy, &mut mean_dx);
+                [max, argmax.iter().map(|&i| i as f32).collect(), max_dx, mean, mean_dx]
+            });
+            let windows = windows(&p);
+            assert_eq!(windows.len(), rows_y);
+            let mut dx = vec![vec![0.0f32; p.c]; rows_x];
+            let mut dx64 = vec![vec![0.0f64; p.c]; rows_x];
+            let size = (p.kernel.0 * p.kernel.1) as f64;
+            for (out, pixels) in windows.iter().enumerate() {
+                for j in 0..p.c {
+                    // The first of the largest.
+                    let (mut best, mut at, mut sum) = (f32::NEG_INFINITY, pixels[0], 0.0);
+                    for &pixel in pixels {
+                        let v = x[pixel.0 * p.ldx + j];
+                        if v > best {
+                            (best, at) = (v, pixel);
+                        }
+                        sum += f64::from(v);
+                    }
+                    let y = out * p.ldy + j;
+                    assert_eq!((max[y], index[y]), (best, at.1 as f32));
+                    near(mean[y], sum / size, 1e-6);
+                    dx[at.0][j] += dy[y];
+                    for &pixel in pixels {
+                        dx64[pixel.0][j] += f64::from(dy[y]) / size;
+                    }
+                }
+            }
+            for r in 0..rows_x {
+                assert_eq!(max_dx[r * p.ldx..r * p.ldx + p.c], dx[r]);
+            }
+            rows_near(&max_dx, rows_x, 0, p.ldx, 0.0, |_| vec![]);
+            rows_near(&mean_dx, rows_x, p.c, p.ldx, 1e-6, |r| dx64[r].clone());
+        }
+    }
+
+    #[test]
+    fn ties_and_special_values() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let p = Window { batch: 1, c: 1, h: 2, w: 2, kernel: (2, 2), stride: (2, 2), padding: (0, 0), ldx: 1, ldy: 1 };
+        for (x, want, at) in [
+            ([1.0, 3.0, 3.0, 3.0], 3.0, 1),
+            ([0.0; 4], 0.0, 0),
+            ([-inf; 4], -inf, 0),
+            ([-inf, -inf, -1e38, -inf], -1e38, 2),
+            ([1.0, nan, inf, 0.0], nan, 1),
+            ([nan, 2.0, nan, 1.0], nan, 2),
+        ] {
+            let [y] = everywhere(|cpu| {
+                let (mut y, mut argmax) = ([9.0], [9]);
+                max_pool2d(cpu, &p, &x, &mut y, &mut argmax);
+                assert_eq!(argmax[0], at, "{x:?}");
+                [y.to_vec()]
+            });
+            assert!(y[0] == want || (y[0].is_nan() && want.is_nan()), "{x:?}: {y:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "padding (2, 0) is more than half of the kernel (3, 3)")]
+    fn senseless_windows_are_refused() {
+        let p = Window { batch: 1, c: 1, h: 5, w: 5, kernel: (3, 3), stride: (1, 1), padding: (2, 0), ldx: 1, ldy: 1 };
+        avg_pool2d(&Cpu::new(1), &p, &[0.0; 25], &mut [0.0; 21]);
+    }
+}

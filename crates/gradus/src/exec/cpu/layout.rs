@@ -1,0 +1,134 @@
+//! How a value lies in the CPU's memory.
+//!
+//! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
+//! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
+//! lanes. Rows are padded to whole registers, but for images of fewer than 16 channels, which would grow too much.
+//! Any other shape is one row in torch's order.
+
+use crate::program::Info;
+
+/// Numbers in the widest vector register.
+pub const LANES: usize = 16;
+
+/// `n` padded to whole registers.
+pub fn lanes(n: usize) -> usize {
+    n.next_multiple_of(LANES)
+}
+
+/// Where the numbers of a value are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of a sample, or of the whole value where it is not batched.
+    pub group: usize,
+    /// Numbers in a row.
+    pub n: usize,
+    /// Distance between two rows.
+    pub ld: usize,
+    /// Torch's second dimension within the group: element (j, i, k) of (n, inner, outer) is at row k·inner + i, column j.
+    inner: usize,
+}
+
+/// The layout of a value.
+pub fn layout(info: &Info) -> Layout {
+    let d = &info.dims;
+    let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
+        (true, _, _) => (d.iter().product(), 1, 1, d.iter().product()),
+        (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] < LANES { d[0] } else { lanes(d[0]) }),
+        (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
+        (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
+        _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),
+    };
+    Layout { group: inner * outer, n, ld, inner }
+}
+
+impl Layout {
+    /// Numbers of a sample with padding.
+    pub fn sample(&self) -> usize {
+        self.group * self.ld
+    }
+
+    /// Numbers of `batch` samples without padding.
+    pub fn count(&self, batch: usize) -> usize {
+        batch * self.group * self.n
+    }
+
+    /// The addresses of all numbers of `batch` samples that are not padding.
+    pub fn numbers(&self, batch: usize) -> impl Iterator<Item = usize> + use<> {
+        let Layout { group, n, ld, .. } = *self;
+        (0..batch * group).flat_map(move |row| row * ld..row * ld + n)
+    }
+
+    /// Copies one sample in from torch's order.
+    pub fn pack<T: Copy>(&self, torch: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
+        let outer = self.group / self.inner;
+        if self.group == 1 {
+            for (o, x) in out[..self.n].iter_mut().zip(torch) {
+                *o = convert(*x);
+            }
+            return;
+        }
+        for (row, line) in out.chunks_exact_mut(self.ld).take(self.group).enumerate() {
+            let (k, i) = (row / self.inner, row % self.inner);
+            for (j, o) in line[..self.n].iter_mut().enumerate() {
+                *o = convert(torch[(j * self.inner + i) * outer + k]);
+            }
+        }
+    }
+
+    /// Copies one sample out to torch's order.
+    pub fn unpack<T>(&self, stored: &[f32], torch: &mut [T], convert: impl Fn(f32) -> T) {
+        let outer = self.group / self.inner;
+        for (row, line) in stored.chunks_exact(self.ld).take(self.group).enumerate() {
+            let (k, i) = (row / self.inner, row % self.inner);
+            for (j, x) in line[..self.n].iter().enumerate() {
+                torch[(j * self.inner + i) * outer + k] = convert(*x);
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.n == self.ld { write!(f, "{}×{}", self.group, self.n) } else { write!(f, "{}×{} in {}", self.group, self.n, self.ld) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Source;
+
+    #[test]
+    fn packing_and_unpacking_give_back_what_went_in() {
+        for (dims, batched) in [
+            (vec![3], true),
+            (vec![2, 3, 5], true),
+            (vec![17, 2, 2], true),
+            (vec![4, 3], false),
+            (vec![5, 3, 2, 4], false),
+            (vec![2, 3], true),
+            (vec![], true),
+        ] {
+            let info = Info { name: String::new(), dims: dims.clone(), batched, ints: false, source: Source::Op };
+            let l = layout(&info);
+            let torch: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32).collect();
+            let mut packed = vec![-1.0; l.sample()];
+            l.pack(&torch, &mut packed, |x| x);
+            let mut back = vec![0.0; torch.len()];
+            l.unpack(&packed, &mut back, |x| x);
+            assert_eq!(back, torch, "{dims:?}");
+            assert_eq!(l.numbers(1).filter(|at| packed[*at] >= 0.0).count(), torch.len());
+        }
+    }
+
+    #[test]
+    fn outputs_lie_along_the_lanes() {
+        let info = Info { name: String::new(), dims: vec![2, 3, 1, 2], batched: false, ints: false, source: Source::Op };
+        let l = layout(&info);
+        let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let mut packed = vec![0.0; l.sample()];
+        l.pack(&torch, &mut packed, |x| x);
+        // Row (kernel position 1, input 2) holds outputs 0 and 1 of torch's (o, 2, 0, 1).
+        assert_eq!(packed[(3 + 2) * 16..][..2], [5.0, 11.0]);
+    }
+}

@@ -1,0 +1,120 @@
+//! What an op sees while it is lowered: where its operands lie, and where to put its kernels.
+
+use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Slices, Span};
+
+use super::layout::Layout;
+use crate::exec::Step;
+use crate::program::{Info, Node};
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its numbers, at the largest batch. Empty where it holds whole numbers.
+    pub span: Span,
+    /// Its whole numbers. Empty where it holds floats.
+    pub ints: IntSpan,
+    /// How a sample lies there.
+    pub layout: Layout,
+    is_ints: bool,
+}
+
+impl Place {
+    pub(super) fn new(span: Span, ints: IntSpan, layout: Layout, is_ints: bool) -> Place {
+        Place { span, ints, layout, is_ints }
+    }
+
+    /// Whether it holds whole numbers.
+    pub fn ints_used(&self) -> bool {
+        self.is_ints
+    }
+}
+
+/// What a kernel is run with.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// Instruction set and threads.
+    pub cpu: &'a Cpu,
+    /// The step.
+    pub step: &'a Step,
+    /// Whether gradients are added to the stored ones.
+    pub adds: bool,
+}
+
+impl Run<'_> {
+    /// Samples in the batch.
+    pub fn batch(&self) -> usize {
+        self.step.batch
+    }
+}
+
+/// A lowered op, or a part of one.
+pub(super) type Kernel = Box<dyn Fn(&Cpu, &Step, &mut Memory<'_>) + Send + Sync>;
+
+/// An op being lowered.
+pub struct Lower<'p> {
+    pub(super) node: &'p Node,
+    pub(super) infos: &'p [Info],
+    pub(super) places: &'p [Option<Place>],
+    pub(super) scratch: Span,
+    pub(super) kernels: &'p mut Vec<Kernel>,
+}
+
+impl Lower<'_> {
+    /// How many values the op reads.
+    pub fn reads(&self) -> usize {
+        self.node.reads.len()
+    }
+
+    /// How many values the op writes.
+    pub fn writes(&self) -> usize {
+        self.node.writes.len()
+    }
+
+    /// Where the operand read at `i` lies.
+    ///
+    /// # Panics
+    /// When there is none at `i`.
+    pub fn read(&self, i: usize) -> Place {
+        self.places[self.node.reads[i].index()].expect("every operand has a place")
+    }
+
+    /// Where the operand written at `i` lies.
+    ///
+    /// # Panics
+    /// When there is none at `i`.
+    pub fn write(&self, i: usize) -> Place {
+        self.places[self.node.writes[i].index()].expect("every operand has a place")
+    }
+
+    /// The shape of a sample of the operand read at `i` (the whole shape where it is not batched).
+    pub fn read_dims(&self, i: usize) -> &[usize] {
+        &self.infos[self.node.reads[i].index()].dims
+    }
+
+    /// The shape of a sample of the operand written at `i`.
+    pub fn write_dims(&self, i: usize) -> &[usize] {
+        &self.infos[self.node.writes[i].index()].dims
+    }
+
+    /// The scratch memory the op asked for with [`Op::scratch`](crate::ops::Op::scratch).
+    pub fn scratch(&self) -> Span {
+        self.scratch
+    }
+
+    /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices have the size of the largest
+    /// batch; `run.batch()` says how many samples count.
+    pub fn kernel<const R: usize, const W: usize, const IR: usize, const IW: usize>(
+        &mut self,
+        reads: [Span; R],
+        writes: [Span; W],
+        int_reads: [IntSpan; IR],
+        int_writes: [IntSpan; IW],
+        run: impl Fn(&Run<'_>, Slices<'_, R, W, IR, IW>) + Send + Sync + 'static,
+    ) {
+        let operands = Operands::new(reads, writes, int_reads, int_writes);
+        let adds = self.node.adds;
+        self.kernels.push(Box::new(move |cpu, step, memory| {
+            run(&Run { cpu, step, adds: adds || step.accumulate }, operands.resolve(memory));
+        }));
+    }
+}

@@ -1,0 +1,248 @@
+//! The fast f32 executor: programs lowered to plans of kernels.
+
+use std::sync::Arc;
+
+use gradus_kernels::{Buffer, Memory, pointwise, reduce};
+
+use super::{Executor, PlanId, PlanKind, Step, Stored, input_of, one_hot, target_of};
+use crate::data::{Batch, Target};
+use crate::net::Graph;
+use crate::optim::{Optimizer, Update};
+use crate::program::{Phase, Program, Source, Value};
+
+mod layout;
+mod lower;
+mod memory;
+mod plan;
+mod store;
+
+pub use gradus_kernels::{Cpu as Machine, Isa};
+pub use layout::{Layout, lanes, layout};
+pub use lower::{Lower, Place, Run};
+pub use plan::Plan;
+pub use store::StoreLayout;
+
+/// The f32 executor.
+#[derive(Debug)]
+pub struct Cpu {
+    graph: Arc<Graph>,
+    machine: Machine,
+    layout: StoreLayout,
+    store: Buffer,
+    plans: Vec<Loaded>,
+}
+
+/// A plan with the work memory of one session.
+#[derive(Debug)]
+pub struct Loaded {
+    kind: PlanKind,
+    plan: Arc<Plan>,
+    work: Buffer,
+    ints: Vec<u32>,
+}
+
+impl Loaded {
+    /// Memory for one session of `plan`.
+    pub fn new(plan: Arc<Plan>, kind: PlanKind) -> Loaded {
+        Loaded { kind, work: Buffer::zeros(plan.work), ints: vec![0; plan.ints], plan }
+    }
+
+    /// Copies the inputs (and targets) of a batch in.
+    pub fn feed(&mut self, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
+        for (info, place) in self.plan.program.values.iter().zip(&self.plan.places) {
+            let Some(place) = place else { continue };
+            let size: usize = info.dims.iter().product();
+            let (start, sample) = (place.span.start, place.layout.sample());
+            match info.source {
+                Source::Input(i) if inputs => {
+                    let array = input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before");
+                    for row in 0..batch.len() {
+                        let out = &mut self.work[start + row * sample..][..sample];
+                        place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
+                    }
+                }
+                Source::Target(i) if targets => match target_of(graph, batch, i).expect("checked before") {
+                    Target::Values(array) => {
+                        let array = array.as_slice().expect("standard order");
+                        for row in 0..batch.len() {
+                            let out = &mut self.work[start + row * sample..][..sample];
+                            place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
+                        }
+                    }
+                    Target::Classes { labels, .. } if !info.ints => {
+                        let labels = labels.as_slice().expect("standard order");
+                        for row in 0..batch.len() {
+                            one_hot(labels[batch.row(row)], &mut self.work[start + row * sample..][..size]);
+                        }
+                    }
+                    Target::Classes { labels, .. } => {
+                        let labels = labels.as_slice().expect("standard order");
+                        for row in 0..batch.len() {
+                            self.ints[place.ints.start + row * size..][..size].copy_from_slice(&labels[batch.row(row) * size..][..size]);
+                        }
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Copies raw samples of one input in, in torch's order.
+    pub fn feed_input(&mut self, value: Value, samples: &[f32]) {
+        let (Some(place), info) = (self.plan.places[value.index()], self.plan.program.info(value)) else { return };
+        let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
+        for (row, x) in samples.chunks_exact(size).enumerate() {
+            place.layout.pack(x, &mut self.work[place.span.start + row * sample..][..sample], |x| x);
+        }
+    }
+
+    /// Runs over a store that is only read.
+    pub fn run_shared(&mut self, first: Phase, last: Phase, machine: &Machine, step: &Step, store: &[f32]) {
+        self.plan.run(first, last, machine, step, &mut Memory::shared(store, &mut self.work, &mut self.ints));
+    }
+
+    /// Copies a value of the work memory out, in torch's order.
+    pub fn read<T>(&self, value: Value, batch: usize, out: &mut [T], convert: impl Fn(f32) -> T + Copy) {
+        let place = self.plan.places[value.index()].expect("the value is part of the plan");
+        let info = self.plan.program.info(value);
+        let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
+        let rows = if info.batched { batch } else { 1 };
+        for (row, out) in out.chunks_exact_mut(size).take(rows).enumerate() {
+            place.layout.unpack(&self.work[place.span.start + row * sample..][..sample], out, convert);
+        }
+    }
+
+    /// One number.
+    pub fn number(&self, value: Value) -> f64 {
+        let place = self.plan.places[value.index()].expect("the value is part of the plan");
+        f64::from(self.work[place.span.start])
+    }
+
+    /// How many samples the plan takes.
+    pub fn capacity(&self) -> usize {
+        self.plan.batch
+    }
+}
+
+impl Cpu {
+    /// An executor with `threads` threads whose parameters and gradients are zeros.
+    pub fn new(graph: Arc<Graph>, threads: usize) -> Cpu {
+        Cpu::on(graph, Machine::new(threads))
+    }
+
+    /// The same on a machine of the caller's choice: a given instruction set, say.
+    pub fn on(graph: Arc<Graph>, machine: Machine) -> Cpu {
+        let layout = StoreLayout::new(&graph, 0);
+        Cpu { store: Buffer::zeros(layout.len()), layout, graph, machine, plans: Vec::new() }
+    }
+}
+
+impl Executor for Cpu {
+    fn load(&mut self, program: Arc<Program>, batch: usize, kind: PlanKind) -> PlanId {
+        let plan = Arc::new(Plan::new(program, &self.layout, batch, kind));
+        self.plans.push(Loaded::new(plan, kind));
+        PlanId(self.plans.len() - 1)
+    }
+
+    fn grow(&mut self, plan: PlanId, batch: usize) {
+        let loaded = &mut self.plans[plan.0];
+        let plan = Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, batch, loaded.kind));
+        *loaded = Loaded::new(plan, loaded.kind);
+    }
+
+    fn feed(&mut self, plan: PlanId, batch: &Batch<'_>, inputs: bool, targets: bool) {
+        self.plans[plan.0].feed(&self.graph, batch, inputs, targets);
+    }
+
+    fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
+        let loaded = &mut self.plans[plan.0];
+        let memory = &mut Memory::new(&mut self.store, &mut loaded.work, &mut loaded.ints);
+        loaded.plan.run(first, last, &self.machine, step, memory);
+    }
+
+    fn read(&self, plan: PlanId, value: Value, batch: usize, out: &mut [f32]) {
+        self.plans[plan.0].read(value, batch, out, |x| x);
+    }
+
+    fn read_f64(&self, plan: PlanId, value: Value, batch: usize) -> Vec<f64> {
+        let loaded = &self.plans[plan.0];
+        let mut out = vec![0.0; loaded.plan.program.info(value).len(batch)];
+        loaded.read(value, batch, &mut out, f64::from);
+        out
+    }
+
+    fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
+        let loaded = &mut self.plans[plan.0];
+        let Some(place) = loaded.plan.places[value.index()] else { return };
+        let info = loaded.plan.program.info(value);
+        let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
+        for (row, x) in data.chunks_exact(size).enumerate() {
+            place.layout.pack(x, &mut loaded.work[place.span.start + row * sample..][..sample], |x| x as f32);
+        }
+    }
+
+    fn number(&self, plan: PlanId, value: Value) -> f64 {
+        self.plans[plan.0].number(value)
+    }
+
+    fn stored(&self, what: Stored) -> Vec<f64> {
+        self.layout.get(&self.store, what)
+    }
+
+    fn store(&mut self, what: Stored, data: &[f64]) {
+        self.layout.set(&mut self.store, what, data);
+    }
+
+    fn set_states(&mut self, count: usize) {
+        let (layout, store) = self.layout.with_states(&self.graph, &self.store, count);
+        (self.layout, self.store) = (layout, store);
+        // Buffers have moved: the plans point to where they were.
+        for loaded in &mut self.plans {
+            loaded.plan = Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, loaded.plan.batch, loaded.kind));
+        }
+    }
+
+    fn zero_grads(&mut self) {
+        self.layout.grads(&mut self.store).fill(0.0);
+    }
+
+    fn scale_grads(&mut self, factor: f64) {
+        pointwise::scale_inplace(&self.machine, factor as f32, self.layout.grads(&mut self.store));
+    }
+
+    fn clamp_grads(&mut self, limit: f64) {
+        pointwise::clamp_inplace(&self.machine, -limit as f32, limit as f32, self.layout.grads(&mut self.store));
+    }
+
+    fn grad_norm(&self) -> f64 {
+        let trained = self.graph.params.iter().filter(|p| p.trained).count();
+        let mut sum = 0.0;
+        for i in 0..trained {
+            let span = self.layout.span(Source::Grad(i)).expect("gradients are stored");
+            sum += f64::from(reduce::sum_squares(&self.machine, &self.store[span.start..span.start + span.len]));
+        }
+        sum.sqrt()
+    }
+
+    fn update(&mut self, optimizer: &dyn Optimizer, update: &Update) {
+        let (params, grads, states) = self.layout.for_update(&mut self.store);
+        optimizer.update(&self.machine, update, params, grads, states);
+    }
+
+    fn all_finite(&self) -> bool {
+        reduce::all_finite(&self.machine, self.layout.params(&self.store))
+    }
+
+    fn describe(&self, plan: PlanId) -> String {
+        self.plans[plan.0].plan.describe()
+    }
+
+    fn bytes(&self, plan: PlanId) -> (usize, usize) {
+        let plan = &self.plans[plan.0].plan;
+        (4 * self.store.len(), 4 * (plan.work + plan.ints))
+    }
+
+    fn capacity(&self, plan: PlanId) -> usize {
+        self.plans[plan.0].capacity()
+    }
+}

@@ -1,0 +1,191 @@
+//! A program lowered for the CPU: layouts, fused ops, one arena from lifetimes, and kernels in order.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use gradus_kernels::{Cpu, IntSpan, Memory, Region, Span};
+
+use super::layout::layout;
+use super::lower::{Kernel, Lower, Place};
+use super::memory::{Need, assign};
+use super::store::StoreLayout;
+use crate::exec::{PlanKind, Step};
+use crate::ops::{Case, Map, Op};
+use crate::program::{Node, Phase, Program, Source, Value};
+
+/// A lowered program. It holds no numbers: any number of sessions run it over memory of their own.
+pub struct Plan {
+    pub(super) program: Arc<Program>,
+    pub(super) places: Vec<Option<Place>>,
+    pub(super) batch: usize,
+    pub(super) work: usize,
+    pub(super) ints: usize,
+    kernels: Vec<Kernel>,
+    /// Where each phase ends among the kernels.
+    ends: [usize; 3],
+    nodes: Vec<Node>,
+    kind: PlanKind,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plan({:?}, {} kernels, batch {})", self.kind, self.kernels.len(), self.batch)
+    }
+}
+
+impl Plan {
+    /// Lowers a program for batches of at most `batch` samples.
+    pub fn new(program: Arc<Program>, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
+        let nodes = match kind {
+            PlanKind::Stepwise => program.nodes.clone(),
+            PlanKind::Fused => fuse(&program),
+        };
+        let step = Step { batch, ..Step::default() };
+        let cases: Vec<Case<'_>> = nodes
+            .iter()
+            .map(|n| Case {
+                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
+                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
+                step,
+                adds: n.adds,
+            })
+            .collect();
+        let lives = lifetimes(&program, &nodes);
+
+        // Floats, then scratch, then whole numbers; the last two see the same planner.
+        let (mut float_needs, mut float_of) = (Vec::new(), Vec::new());
+        let (mut int_needs, mut int_of) = (Vec::new(), Vec::new());
+        for (i, life) in lives.iter().enumerate() {
+            let Some((from, to)) = *life else { continue };
+            let info = &program.values[i];
+            let samples = if info.batched { batch } else { 1 };
+            let need = Need { len: samples * layout(info).sample(), from, to };
+            if info.ints {
+                int_needs.push(need);
+                int_of.push(i);
+            } else {
+                float_needs.push(need);
+                float_of.push(i);
+            }
+        }
+        let values = float_needs.len();
+        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| Need { len: n.op.scratch(&cases[i]), from: i, to: i }));
+        let (floats, work) = assign(&float_needs);
+        let (ints, ints_len) = assign(&int_needs);
+
+        let nothing = Span { region: Region::Work, start: 0, len: 0 };
+        let mut places: Vec<Option<Place>> = vec![None; program.values.len()];
+        for (k, i) in float_of.iter().enumerate() {
+            let span = Span { region: Region::Work, start: floats[k], len: float_needs[k].len };
+            places[*i] = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(&program.values[*i]), false));
+        }
+        for (k, i) in int_of.iter().enumerate() {
+            let span = IntSpan { start: ints[k], len: int_needs[k].len };
+            places[*i] = Some(Place::new(nothing, span, layout(&program.values[*i]), true));
+        }
+        for (i, info) in program.values.iter().enumerate() {
+            if let Some(span) = store.span(info.source) {
+                places[i] = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(info), false));
+            }
+        }
+
+        let mut kernels = Vec::new();
+        let mut ends = [0; 3];
+        for (i, node) in nodes.iter().enumerate() {
+            let span = Span { region: Region::Work, start: floats[values + i], len: float_needs[values + i].len };
+            node.op.lower(&mut Lower { node, infos: &program.values, places: &places, scratch: span, kernels: &mut kernels });
+            for end in &mut ends[node.phase as usize..] {
+                *end = kernels.len();
+            }
+        }
+        drop(cases);
+        Plan { program, places, batch, work, ints: ints_len, kernels, ends, nodes, kind }
+    }
+
+    /// Runs the kernels of the phases from `first` to `last`.
+    pub fn run(&self, first: Phase, last: Phase, cpu: &Cpu, step: &Step, memory: &mut Memory<'_>) {
+        assert!(step.batch <= self.batch, "a batch of {} in a plan for {}", step.batch, self.batch);
+        let from = if first == Phase::Forward { 0 } else { self.ends[first as usize - 1] };
+        for kernel in &self.kernels[from..self.ends[last as usize]] {
+            kernel(cpu, step, memory);
+        }
+    }
+
+    /// The plan as text.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let mut phase = None;
+        for node in &self.nodes {
+            if phase != Some(node.phase) {
+                phase = Some(node.phase);
+                let _ = writeln!(text, "{}", format!("{:?}", node.phase).to_lowercase());
+            }
+            let names = |list: &[Value]| list.iter().map(|v| self.program.info(*v).name.as_str()).collect::<Vec<_>>();
+            let place = node.writes.first().and_then(|v| self.places[v.index()]);
+            let at = match place {
+                Some(p) if p.ints_used() => format!("ints {}+{}", p.ints.start, p.ints.len),
+                Some(p) => format!("{} {}+{}", format!("{:?}", p.span.region).to_lowercase(), p.span.start, p.span.len),
+                None => String::new(),
+            };
+            let shape = place.map_or(String::new(), |p| p.layout.to_string());
+            let _ = writeln!(text, "  {at:<22} {shape:<16} {}", node.op.line(&names(&node.reads), &names(&node.writes)));
+        }
+        text
+    }
+}
+
+/// From the first to the last op that uses each value of the work memory; what must be read after the step, or is written
+/// before it, lives to that end.
+fn lifetimes(program: &Program, nodes: &[Node]) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; program.values.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        for v in node.reads.iter().chain(&node.writes) {
+            let life = lives[v.index()].get_or_insert((i, i));
+            life.1 = i;
+        }
+    }
+    let last = nodes.len();
+    for v in program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values()) {
+        let life = lives[v.index()].get_or_insert((0, last));
+        life.1 = last;
+    }
+    for (i, info) in program.values.iter().enumerate() {
+        match info.source {
+            Source::Op => {}
+            Source::Input(_) | Source::Target(_) | Source::OutputGrad => {
+                if let Some(life) = &mut lives[i] {
+                    life.0 = 0;
+                }
+            }
+            _ => lives[i] = None,
+        }
+    }
+    if let Some(v) = program.output_grad {
+        lives[v.index()].get_or_insert((0, last)).0 = 0;
+    }
+    lives
+}
+
+/// Puts a function of every number into the op before it where that can do both and nobody else reads what is between.
+fn fuse(program: &Program) -> Vec<Node> {
+    let mut readers = vec![0usize; program.values.len()];
+    let ends = program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
+    for v in program.nodes.iter().flat_map(|n| &n.reads).chain(ends) {
+        readers[v.index()] += 1;
+    }
+    let mut fused: Vec<Node> = Vec::with_capacity(program.nodes.len());
+    for node in &program.nodes {
+        if let Some(map) = node.op.as_map().filter(|m| *m != Map::Identity)
+            && readers[node.reads[0].index()] == 1
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == [node.reads[0]])
+            && let Some(both) = before.op.with_map(map)
+        {
+            let op: Arc<dyn Op> = Arc::from(both);
+            before.op = op;
+            before.writes = node.writes.clone();
+            continue;
+        }
+        fused.push(node.clone());
+    }
+    fused
+}

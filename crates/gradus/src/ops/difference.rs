@@ -1,0 +1,138 @@
+//! Losses of a difference, number by number, and their gradients.
+//!
+//! Squared: L = c·Σ (x − t)², dx = 2cw·(x − t). Absolute: L = c·Σ |x − t|, dx = cw·sign(x − t), sign 0 = 0. c is 1 for the
+//! sum and 1/(B·elements) for the mean, w the weight of the loss.
+//!
+//! Order on the CPU: a chain per row (a sample's features, or a pixel's channels) ascending, then the fixed tree of
+//! `gradus_kernels::reduce` over the rows, then one product with c.
+
+use gradus_kernels::{loss, reduce};
+
+use super::{Case, Cost, Op};
+use crate::exec::cpu::{Lower, layout};
+use crate::losses::Reduction;
+use crate::program::{Emit, Value};
+
+/// What is summed over the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// (x − t)².
+    Squared,
+    /// |x − t|.
+    Absolute,
+}
+
+impl Emit<'_> {
+    /// The loss of `x` against `t`, of the same shape: one number.
+    pub fn difference(&mut self, kind: Difference, reduction: Reduction, x: Value, t: Value) -> Value {
+        let y = self.single(&self.name(""), &[]);
+        self.op(Loss { kind, reduction }, &[x, t], &[y]);
+        y
+    }
+
+    /// The gradient of [`Emit::difference`] times `weight`.
+    pub fn difference_grad(&mut self, kind: Difference, reduction: Reduction, weight: f64, x: Value, t: Value) -> Value {
+        let dx = self.batched(&self.name(""), &self.dims(x).to_vec());
+        self.op(Grad { kind, reduction, weight }, &[x, t], &[dx]);
+        dx
+    }
+}
+
+#[derive(Debug)]
+struct Loss {
+    kind: Difference,
+    reduction: Reduction,
+}
+
+impl Op for Loss {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let inner = format!("{} − {}", r[0], r[1]);
+        let inner = if self.kind == Difference::Squared { format!("({inner})²") } else { format!("|{inner}|") };
+        format!("{} = {} {inner}", w[0], self.reduction.name())
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        Cost { flops: 3 * case.read_len(0) as u64, bytes: case.bytes() }
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let sum: f64 = r[0]
+            .iter()
+            .zip(r[1])
+            .map(|(x, t)| if self.kind == Difference::Squared { (x - t) * (x - t) } else { (x - t).abs() })
+            .sum();
+        w[0][0] = sum * self.reduction.factor(case.read_len(0));
+    }
+
+    fn scratch(&self, case: &Case) -> usize {
+        layout(case.reads[0]).group * case.batch()
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, t, y, rows) = (l.read(0), l.read(1), l.write(0), l.scratch());
+        let (group, n, ld) = (x.layout.group, x.layout.n, x.layout.ld);
+        let (kind, reduction) = (self.kind, self.reduction);
+        l.kernel([x.span, t.span], [rows, y.span], [], [], move |run, s| {
+            let count = run.batch() * group;
+            let [rows, y] = s.write;
+            let rows = &mut rows[..count];
+            match kind {
+                Difference::Squared => loss::squared_error(run.cpu, count, n, ld, s.read[0], s.read[1], rows),
+                Difference::Absolute => loss::absolute_error(run.cpu, count, n, ld, s.read[0], s.read[1], rows),
+            }
+            y[0] = reduce::sum(run.cpu, rows) * reduction.factor(count * n) as f32;
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Grad {
+    kind: Difference,
+    reduction: Reduction,
+    weight: f64,
+}
+
+impl Op for Grad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let mut factor = if self.weight == 1.0 { String::new() } else { format!("{}·", self.weight) };
+        if self.reduction == Reduction::Mean {
+            factor += "1/N·";
+        }
+        match self.kind {
+            Difference::Squared => format!("{} = {factor}2·({} − {})", w[0], r[0], r[1]),
+            Difference::Absolute => format!("{} = {factor}sign({} − {})", w[0], r[0], r[1]),
+        }
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(2)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let factor = self.weight * self.reduction.factor(case.read_len(0));
+        for (i, dx) in w[0].iter_mut().enumerate() {
+            let d = r[0][i] - r[1][i];
+            *dx = factor
+                * match self.kind {
+                    Difference::Squared => 2.0 * d,
+                    Difference::Absolute if d == 0.0 => 0.0,
+                    Difference::Absolute => d.signum(),
+                };
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, t, dx) = (l.read(0), l.read(1), l.write(0));
+        let (group, n, ld) = (x.layout.group, x.layout.n, x.layout.ld);
+        let (kind, reduction, weight) = (self.kind, self.reduction, self.weight);
+        l.kernel([x.span, t.span], [dx.span], [], [], move |run, s| {
+            let rows = run.batch() * group;
+            let factor = (weight * reduction.factor(rows * n)) as f32;
+            let grad = match kind {
+                Difference::Squared => loss::squared_error_grad,
+                Difference::Absolute => loss::absolute_error_grad,
+            };
+            grad(run.cpu, rows, n, ld, s.read[0], s.read[1], factor, s.write[0]);
+        });
+    }
+}

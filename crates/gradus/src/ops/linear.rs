@@ -1,0 +1,177 @@
+//! Products with a weight matrix: y = x·Wᵀ + b, dW += dyᵀ·x, dx = dy·W.
+//!
+//! Order on the CPU. Forward: each y(b, o) is one chain of fused multiply-adds that starts from the bias (or 0) and runs
+//! over i ascending. Weight gradient: each dW(o, i) is one chain that starts from the stored dW (or 0 when gradients are
+//! fresh) and runs over the samples ascending. Input gradient: each dx(b, i) is one chain from 0 over o ascending.
+//!
+//! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
+//! inputs along the lanes and transposes W into scratch first.
+
+use gradus_kernels::layout::{Transpose, transpose};
+use gradus_kernels::matmul::{Product, Start, matmul};
+
+use super::{Case, Cost, Map, Op};
+use crate::exec::cpu::Lower;
+use crate::program::{Emit, Value};
+
+impl Emit<'_> {
+    /// y = x·Wᵀ + b: x (B, I), w (O, I), b (O) → (B, O).
+    pub fn linear(&mut self, x: Value, w: Value, b: Option<Value>) -> Value {
+        let out = self.dims(w)[0];
+        let y = self.batched(&self.name(""), &[out]);
+        let mut reads = vec![x, w];
+        reads.extend(b);
+        self.op(Linear { map: Map::Identity }, &reads, &[y]);
+        y
+    }
+
+    /// dW += dyᵀ·x: x (B, I), dy (B, O).
+    pub fn linear_weight_grad(&mut self, w: Value, x: Value, dy: Value) {
+        let dw = self.grad(w);
+        self.op(WeightGrad, &[x, dy], &[dw]);
+    }
+
+    /// dx = dy·W: dy (B, O), w (O, I) → (B, I).
+    pub fn linear_input_grad(&mut self, dy: Value, w: Value) -> Value {
+        let features = self.dims(w)[1];
+        let dx = self.batched(&self.name(""), &[features]);
+        self.op(InputGrad, &[dy, w], &[dx]);
+        dx
+    }
+}
+
+/// (samples, I, O) of an op that reads or writes x at one and dy or y at the other place.
+fn sizes(batch: usize, x: &[usize], y: &[usize]) -> (usize, usize, usize) {
+    (batch, x[0], y[0])
+}
+
+fn cost(case: &Case, x: &[usize], y: &[usize]) -> Cost {
+    let (b, i, o) = sizes(case.batch(), x, y);
+    Cost { flops: 2 * (b * i * o) as u64, bytes: case.bytes() }
+}
+
+#[derive(Debug)]
+struct Linear {
+    map: Map,
+}
+
+impl Op for Linear {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let product = format!("{}·{}ᵀ{}", r[0], r[1], r.get(2).map_or(String::new(), |b| format!(" + {b}")));
+        format!("{} = {}", w[0], super::map::wrap(self.map, &product))
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        cost(case, &case.reads[0].dims, &case.writes[0].dims)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (batch, i, o) = sizes(case.batch(), &case.reads[0].dims, &case.writes[0].dims);
+        for s in 0..batch {
+            for j in 0..o {
+                let mut sum = r.get(2).map_or(0.0, |b| b[j]);
+                for k in 0..i {
+                    sum += r[0][s * i + k] * r[1][j * i + k];
+                }
+                w[0][s * o + j] = super::map::value(self.map, sum);
+            }
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, w, y) = (l.read(0), l.read(1), l.write(0));
+        let (k, n, map) = (x.layout.n, y.layout.n, self.map);
+        let (lx, lw, ly) = (x.layout.ld, w.layout.ld, y.layout.ld);
+        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, ldc: ly };
+        if l.reads() == 3 {
+            let b = l.read(2);
+            l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
+                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Row(&s.read[2][..n]), map);
+            });
+        } else {
+            l.kernel([x.span, w.span], [y.span], [], [], move |run, s| {
+                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Zero, map);
+            });
+        }
+    }
+
+    fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
+        (self.map == Map::Identity).then(|| Box::new(Linear { map }) as Box<dyn Op>)
+    }
+}
+
+#[derive(Debug)]
+struct WeightGrad;
+
+impl Op for WeightGrad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} += ({})ᵀ·{}", w[0], r[1], r[0])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        cost(case, &case.reads[0].dims, &case.reads[1].dims)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (batch, i, o) = sizes(case.batch(), &case.reads[0].dims, &case.reads[1].dims);
+        for j in 0..o {
+            for k in 0..i {
+                let mut sum = if case.adds { w[0][j * i + k] } else { 0.0 };
+                for s in 0..batch {
+                    sum += r[1][s * o + j] * r[0][s * i + k];
+                }
+                w[0][j * i + k] = sum;
+            }
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, dy, dw) = (l.read(0), l.read(1), l.write(0));
+        let (i, o) = (x.layout.n, dy.layout.n);
+        let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
+        l.kernel([x.span, dy.span], [dw.span], [], [], move |run, s| {
+            // dW is stored (I, O): row k is Σ_s x(s, k)·dy(s, ·).
+            let p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, ldc: lw };
+            let start = if run.adds { Start::Stored } else { Start::Zero };
+            matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], start, Map::Identity);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct InputGrad;
+
+impl Op for InputGrad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = ({})·{}", w[0], r[0], r[1])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        cost(case, &case.writes[0].dims, &case.reads[0].dims)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (batch, i, o) = sizes(case.batch(), &case.writes[0].dims, &case.reads[0].dims);
+        for s in 0..batch {
+            for k in 0..i {
+                w[0][s * i + k] = (0..o).map(|j| r[0][s * o + j] * r[1][j * i + k]).sum();
+            }
+        }
+    }
+
+    fn scratch(&self, case: &Case) -> usize {
+        case.reads[0].dims[0] * crate::exec::cpu::lanes(case.writes[0].dims[0])
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (dy, w, dx, wt) = (l.read(0), l.read(1), l.write(0), l.scratch());
+        let (i, o) = (dx.layout.n, dy.layout.n);
+        let (ly, lw, lx) = (dy.layout.ld, w.layout.ld, dx.layout.ld);
+        let t = Transpose { samples: 1, rows: i, cols: o, src_stride: 0, lds: lw, dst_stride: 0, ldd: lx };
+        l.kernel([w.span], [wt], [], [], move |run, s| transpose(run.cpu, &t, s.read[0], s.write[0]));
+        l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
+            let p = Product { m: run.batch(), n: i, k: o, rsa: ly, csa: 1, ldb: lx, ldc: lx };
+            matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], Start::Zero, Map::Identity);
+        });
+    }
+}

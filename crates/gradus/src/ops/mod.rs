@@ -1,0 +1,116 @@
+//! Ops: the primitives that programs are made of. One op (with its gradients), one file.
+//!
+//! A file states: the plain definition in f64 ([`Op::define`], what the reference executor runs and every check judges
+//! by), the order of floating-point operations of the CPU, the cost, how the CPU lowers it ([`Op::lower`]), and the method
+//! of [`Emit`] that layers write it with.
+//!
+//! Rule of accumulation: values are written; gradients of parameters are added to, except that the first op to write one
+//! overwrites it where the step says that gradients are fresh ([`Case::adds`]).
+
+use std::fmt::Debug;
+
+use crate::exec::Step;
+use crate::exec::cpu::Lower;
+use crate::program::Info;
+#[cfg(doc)]
+use crate::program::Emit;
+
+mod add;
+mod apply;
+mod concat;
+mod difference;
+mod linear;
+mod map;
+mod one_hot;
+mod sum;
+
+pub use difference::Difference;
+pub use map::Map;
+
+/// One primitive.
+pub trait Op: Debug + Send + Sync {
+    /// What it computes, with the names of its operands: a line of `gradus explain`.
+    fn line(&self, reads: &[&str], writes: &[&str]) -> String;
+
+    /// How much work it is.
+    fn cost(&self, case: &Case) -> Cost;
+
+    /// The definition, in f64. Arrays are whole, in torch's order; labels and positions are numbers. What is written holds
+    /// zeros, or the stored value where it is one.
+    fn define(&self, case: &Case, reads: &[&[f64]], writes: &mut [Vec<f64>]);
+
+    /// How many numbers of scratch the CPU needs at the largest batch.
+    fn scratch(&self, _case: &Case) -> usize {
+        0
+    }
+
+    /// Emits the CPU's kernels.
+    fn lower(&self, l: &mut Lower<'_>);
+
+    /// The same op followed by a function of every number, where one kernel can do both with the same bits.
+    fn with_map(&self, _map: Map) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The function of every number this op is, where it is nothing else.
+    fn as_map(&self) -> Option<Map> {
+        None
+    }
+}
+
+/// One run of an op: its shapes and the step it belongs to.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// What it reads.
+    pub reads: Vec<&'a Info>,
+    /// What it writes.
+    pub writes: Vec<&'a Info>,
+    /// The step.
+    pub step: Step,
+    /// Whether a gradient is added to what is stored.
+    pub adds: bool,
+}
+
+impl Case<'_> {
+    /// Samples in the batch.
+    pub fn batch(&self) -> usize {
+        self.step.batch
+    }
+
+    /// Numbers in the operand read at `i`.
+    pub fn read_len(&self, i: usize) -> usize {
+        self.reads[i].len(self.batch())
+    }
+
+    /// Numbers in the operand written at `i`.
+    pub fn write_len(&self, i: usize) -> usize {
+        self.writes[i].len(self.batch())
+    }
+
+    /// Bytes that all operands have together, in f32.
+    pub fn bytes(&self) -> u64 {
+        let batch = self.batch();
+        4 * self.reads.iter().chain(&self.writes).map(|i| i.len(batch) as u64).sum::<u64>()
+    }
+
+    /// The cost of `flops` operations for each number written.
+    pub fn pointwise(&self, flops: u64) -> Cost {
+        Cost { flops: flops * self.write_len(0) as u64, bytes: self.bytes() }
+    }
+}
+
+/// How much work an op is: floating-point operations (a fused multiply-add is two), and bytes read and written once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        self.flops += other.flops;
+        self.bytes += other.bytes;
+    }
+}

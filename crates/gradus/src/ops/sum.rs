@@ -1,0 +1,57 @@
+//! The gradient of a bias: db += Σ dy over samples and positions, per feature or channel.
+//!
+//! Order on the CPU. Vectors: one chain per feature that starts from the stored db (or 0) and runs over the samples
+//! ascending. Images: a partial sum per image from 0 over the positions ascending, added in image order to the stored db
+//! (or 0).
+
+use gradus_kernels::matmul::{sum_rows, sum_rows_grouped};
+
+use super::{Case, Cost, Op};
+use crate::exec::cpu::Lower;
+use crate::program::{Emit, Value};
+
+impl Emit<'_> {
+    /// db += Σ dy over all but the first dimension of a sample: dy (B, C, …), b (C).
+    pub fn sum_grad(&mut self, b: Value, dy: Value) {
+        let db = self.grad(b);
+        self.op(SumGrad, &[dy], &[db]);
+    }
+}
+
+#[derive(Debug)]
+struct SumGrad;
+
+impl Op for SumGrad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} += Σ {}", w[0], r[0])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        Cost { flops: case.read_len(0) as u64, bytes: case.bytes() }
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let dims = &case.reads[0].dims;
+        let (c, inner) = (dims[0], dims[1..].iter().product::<usize>());
+        for j in 0..c {
+            let mut sum = if case.adds { w[0][j] } else { 0.0 };
+            for s in 0..case.batch() {
+                sum += r[0][(s * c + j) * inner..][..inner].iter().sum::<f64>();
+            }
+            w[0][j] = sum;
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (dy, db) = (l.read(0), l.write(0));
+        let (group, n, ld) = (dy.layout.group, dy.layout.n, dy.layout.ld);
+        l.kernel([dy.span], [db.span], [], [], move |run, s| {
+            let rows = run.batch() * group;
+            if group == 1 {
+                sum_rows(run.cpu, rows, n, ld, s.read[0], s.write[0], run.adds);
+            } else {
+                sum_rows_grouped(run.cpu, rows, group, n, ld, s.read[0], s.write[0], run.adds);
+            }
+        });
+    }
+}
