@@ -281,7 +281,7 @@ impl Axis {
             std::iter::from_fn(move || {
                 let first = next;
                 let (term, terms, src) = (first < positions).then(|| self.terms(pass, first))?;
-                while next < positions && self.terms(pass, next) .0 == term && self.terms(pass, next).1 == terms {
+                while next < positions && self.terms(pass, next).0 == term && self.terms(pass, next).1 == terms {
                     next += step;
                 }
                 let count = (next - first) / step;
@@ -504,5 +504,243 @@ fn weight_grad_block(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use crate::matmul::tests::{Exact, Numbers, machines, same_bits};
+
+    /// All pairs (output, tap) of an axis and the input they meet at.
+    fn meetings(axis: Axis) -> Vec<(usize, usize, usize)> {
+        let pairs = (0..axis.outputs()).flat_map(|o| (0..axis.taps).map(move |t| (o, t)));
+        let at = |(o, t): (usize, usize)| (o * axis.stride + t).checked_sub(axis.padding).map(|i| (o, t, i));
+        pairs.filter_map(at).filter(|&(_, _, i)| i < axis.inputs).collect()
+    }
+
+    #[test]
+    fn runs_hold_every_position_once_and_its_terms_in_order() {
+        for inputs in 0..9 {
+            for (taps, stride, padding) in (1..6).flat_map(|t| (1..5).flat_map(move |s| (0..5).map(move |p| (t, s, p))))
+            {
+                let axis = Axis { inputs, taps, stride, padding };
+                for pass in [Pass::Output, Pass::Input, Pass::Tap] {
+                    // (position, term, source)
+                    let mut expected: Vec<_> = meetings(axis)
+                        .into_iter()
+                        .map(|(o, t, i)| match pass {
+                            Pass::Output => (o, t, i),
+                            Pass::Input => (i, t, o),
+                            Pass::Tap => (t, o, i),
+                        })
+                        .collect();
+                    expected.sort();
+                    let (mut found, mut positions) = (Vec::new(), Vec::new());
+                    for run in axis.runs(pass) {
+                        for n in 0..run.count {
+                            positions.push(run.first + n * run.step);
+                            for l in 0..run.terms {
+                                let src = (run.src + n * run.src_step) as isize + l as isize * run.src_term_step;
+                                let term = run.term + l * run.term_step;
+                                found.push((run.first + n * run.step, term, src as usize));
+                            }
+                        }
+                    }
+                    found.sort_by_key(|&(position, ..)| position); // stable: terms stay in the order of the chain
+                    assert_eq!(found, expected, "{inputs} inputs, {taps} taps, stride {stride}, padding {padding}");
+                    positions.sort();
+                    let all = match pass {
+                        Pass::Output => axis.outputs(),
+                        Pass::Input => inputs,
+                        Pass::Tap => taps,
+                    };
+                    assert_eq!(positions, (0..all).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_inside_is_one_run() {
+        let axis = Axis { inputs: 224, taps: 7, stride: 2, padding: 3 };
+        assert_eq!(axis.runs(Pass::Output).count(), 4);
+        let axis = Axis { inputs: 14, taps: 3, stride: 1, padding: 0 };
+        assert_eq!(axis.runs(Pass::Output).map(|run| run.count).collect::<Vec<_>>(), [12]);
+        assert_eq!(axis.runs(Pass::Tap).map(|run| run.count).collect::<Vec<_>>(), [3]);
+        assert_eq!(axis.runs(Pass::Input).map(|run| run.count).collect::<Vec<_>>(), [1, 1, 10, 1, 1]);
+    }
+
+    /// Calls `f` with the indices of (output pixel, tap, input pixel) that meet, in order.
+    fn each_meeting(c: &Conv, mut f: impl FnMut(usize, usize, usize)) {
+        let (down, right) = (meetings(c.down()), meetings(c.right()));
+        for b in 0..c.batch {
+            for &(oh, kh, h) in &down {
+                for &(ow, kw, w) in &right {
+                    f((b * c.out_h() + oh) * c.out_w() + ow, kh * c.kw + kw, (b * c.h + h) * c.w + w);
+                }
+            }
+        }
+    }
+
+    /// All three passes of one shape against their definitions, on all machines.
+    fn check(machines: &[Cpu], numbers: &mut Numbers, c: &Conv) {
+        let x = numbers.rows(c.inputs(), c.ci, c.ldx, f32::NAN);
+        let w = numbers.rows(c.taps() * c.ci, c.co, c.ldw, f32::NAN);
+        let ldwt = c.ci + 3;
+        let mut wt = vec![f32::NAN; reach(c.taps() * c.co, c.ci, ldwt)];
+        for tap in 0..c.taps() {
+            for (i, o) in (0..c.ci).flat_map(|i| (0..c.co).map(move |o| (i, o))) {
+                wt[(tap * c.co + o) * ldwt + i] = w[(tap * c.ci + i) * c.ldw + o];
+            }
+        }
+        let dy = numbers.rows(c.outputs(), c.co, c.ldy, f32::NAN);
+        let bias = numbers.rows(1, c.co, c.co, 0.0);
+        let stored = numbers.rows(c.taps() * c.ci, c.co, c.ldw, 77.0);
+        let with_bias = numbers.pick(0..2) == 1;
+        let accumulate = numbers.pick(0..2) == 1;
+        let map = [Map::Identity, Map::ReLU, Map::Tanh][numbers.pick(0..3)];
+        let what = format!("{c:?} {map:?}");
+        let channels = || (0..c.ci).flat_map(|i| (0..c.co).map(move |o| (i, o)));
+
+        let y = same_bits(machines, &what, |cpu| {
+            let mut y = vec![77.0; reach(c.outputs(), c.co, c.ldy)];
+            conv2d(cpu, c, &x, &w, with_bias.then_some(&bias), &mut y, map);
+            y
+        });
+        let mut exact = vec![Exact::default(); c.outputs() * c.co];
+        if with_bias {
+            exact.iter_mut().enumerate().for_each(|(at, e)| e.add(bias[at % c.co], 1.0));
+        }
+        each_meeting(c, |p, t, q| {
+            channels().for_each(|(i, o)| exact[p * c.co + o].add(x[q * c.ldx + i], w[(t * c.ci + i) * c.ldw + o]));
+        });
+        compare(&y, c.co, c.ldy, &exact, map, &what);
+
+        let dx = same_bits(machines, &what, |cpu| {
+            let mut dx = vec![77.0; reach(c.inputs(), c.ci, c.ldx)];
+            conv2d_input_grad(cpu, c, &dy, &wt, ldwt, &mut dx);
+            dx
+        });
+        let mut exact = vec![Exact::default(); c.inputs() * c.ci];
+        each_meeting(c, |p, t, q| {
+            channels().for_each(|(i, o)| exact[q * c.ci + i].add(dy[p * c.ldy + o], w[(t * c.ci + i) * c.ldw + o]));
+        });
+        compare(&dx, c.ci, c.ldx, &exact, Map::Identity, &what);
+
+        let dw = same_bits(machines, &what, |cpu| {
+            let mut dw = stored.clone();
+            conv2d_weight_grad(cpu, c, &x, &dy, &mut dw, accumulate);
+            dw
+        });
+        let mut exact = vec![Exact::default(); c.taps() * c.ci * c.co];
+        if accumulate {
+            let at = |at: usize| at / c.co * c.ldw + at % c.co;
+            exact.iter_mut().enumerate().for_each(|(n, e)| e.add(stored[at(n)], 1.0));
+        }
+        each_meeting(c, |p, t, q| {
+            channels().for_each(|(i, o)| exact[(t * c.ci + i) * c.co + o].add(x[q * c.ldx + i], dy[p * c.ldy + o]));
+        });
+        compare(&dw, c.co, c.ldw, &exact, Map::Identity, &what);
+    }
+
+    fn compare(found: &[f32], n: usize, ld: usize, exact: &[Exact], map: Map, what: &str) {
+        for (at, &x) in found.iter().enumerate() {
+            if at % ld < n {
+                exact[at / ld * n + at % ld].check(x, map, what);
+            } else {
+                assert_eq!(x, 77.0, "{what}: padding was written");
+            }
+        }
+    }
+
+    fn shape(batch: usize, size: (usize, usize), channels: (usize, usize), kernel: (usize, usize)) -> Conv {
+        let ((h, w), (ci, co), (kh, kw)) = (size, channels, kernel);
+        Conv { batch, ci, h, w, co, kh, kw, stride: (1, 1), padding: (0, 0), ldx: ci, ldw: co, ldy: co }
+    }
+
+    #[test]
+    fn convolutions_are_right_and_the_same_everywhere() {
+        let (machines, mut numbers) = (machines(), Numbers::new(5));
+        for _ in 0..120 {
+            let mut pick = |range| numbers.pick(range);
+            let mut c =
+                shape(pick(1..4), (pick(1..9), pick(1..9)), (pick(1..20), pick(1..40)), (pick(1..5), pick(1..5)));
+            c.stride = (pick(1..4), pick(1..4));
+            c.padding = (pick(0..3), pick(0..3));
+            (c.ldx, c.ldw, c.ldy) = (c.ci + pick(0..4), c.co + pick(0..4), c.co + pick(0..4));
+            check(&machines, &mut numbers, &c);
+        }
+        for channels in [(1, 16), (16, 32), (3, 1)] {
+            check(&machines, &mut numbers, &shape(2, (7, 6), channels, (3, 3)));
+        }
+        check(&machines, &mut numbers, &shape(0, (7, 6), (2, 3), (3, 3)));
+    }
+
+    #[test]
+    fn large_convolutions_are_shared_by_threads() {
+        // Without the portable code, which takes seconds for these.
+        let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
+        let mut numbers = Numbers::new(6);
+        check(&machines, &mut numbers, &shape(60, (14, 14), (1, 16), (3, 3)));
+        check(&machines, &mut numbers, &shape(11, (6, 6), (16, 40), (3, 3)));
+        let mut c = shape(3, (7, 7), (40, 70), (3, 3));
+        c.padding = (1, 1);
+        check(&machines, &mut numbers, &c);
+        check(&machines, &mut numbers, &shape(9, (9, 9), (3, 150), (4, 2)));
+    }
+
+    #[test]
+    fn orders_are_as_stated() {
+        let mut numbers = Numbers::new(7);
+        let mut c = shape(3, (5, 6), (5, 19), (3, 2));
+        c.padding = (1, 1);
+        let x = numbers.rows(c.inputs(), c.ci, c.ci, 0.0);
+        let w = numbers.rows(c.taps() * c.ci, c.co, c.co, 0.0);
+        let dy = numbers.rows(c.outputs(), c.co, c.co, 0.0);
+        let mut y = vec![0.5_f32; c.outputs() * c.co];
+        let mut dw = vec![0.25_f32; w.len()];
+        let mut partial = vec![0.0_f32; w.len()];
+        let image = |p: usize| p / (c.out_h() * c.out_w());
+        let mut now = 0;
+        each_meeting(&c, |p, t, q| {
+            if image(p) != now {
+                dw.iter_mut().zip(&mut partial).for_each(|(d, p)| *d += std::mem::take(p));
+                now = image(p);
+            }
+            for (i, o) in (0..c.ci).flat_map(|i| (0..c.co).map(move |o| (i, o))) {
+                let at = (t * c.ci + i) * c.co + o;
+                y[p * c.co + o] = x[q * c.ci + i].mul_add(w[at], y[p * c.co + o]);
+                partial[at] = x[q * c.ci + i].mul_add(dy[p * c.co + o], partial[at]);
+            }
+        });
+        dw.iter_mut().zip(&partial).for_each(|(d, p)| *d += p);
+        for cpu in machines() {
+            let mut found = vec![f32::NAN; y.len()];
+            conv2d(&cpu, &c, &x, &w, Some(&vec![0.5; c.co]), &mut found, Map::Identity);
+            assert_eq!(found, y, "{}", cpu.isa);
+            let mut found = vec![0.25; w.len()];
+            conv2d_weight_grad(&cpu, &c, &x, &dy, &mut found, true);
+            assert_eq!(found, dw, "{}", cpu.isa);
+        }
+    }
+
+    #[test]
+    fn infinite_weights_do_not_reach_over_the_border() {
+        let mut c = shape(1, (1, 1), (1, 1), (3, 3));
+        c.padding = (1, 1);
+        let mut w = [f32::INFINITY; 9];
+        w[4] = 2.0;
+        let mut y = [0.0];
+        conv2d(&Cpu::new(1), &c, &[3.0], &w, None, &mut y, Map::Identity);
+        assert_eq!(y, [6.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "conv2d: the weights")]
+    fn short_weights_are_refused() {
+        let c = shape(1, (4, 4), (2, 3), (3, 3));
+        conv2d(&Cpu::new(1), &c, &[0.0; 32], &[0.0; 53], None, &mut [0.0; 12], Map::Identity);
     }
 }

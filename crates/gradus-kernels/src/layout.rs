@@ -100,3 +100,59 @@ pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matmul::tests::{Numbers, machines, same_bits};
+
+    #[test]
+    fn rows_are_copied_and_nothing_else() {
+        let (machines, mut numbers) = (machines(), Numbers::new(1));
+        for (rows, n) in [(0, 3), (1, 1), (7, 25), (20, 32), (700, 300)] {
+            for (lds, ldd) in [(n, n), (n + 3, n), (n, n + 5), (n + 7, n + 1)] {
+                let src = numbers.rows(rows, n, lds, f32::NAN);
+                let dst = same_bits(&machines, "copy_rows", |cpu| {
+                    let mut dst = vec![77.0; reach(rows, n, ldd) + 2];
+                    copy_rows(cpu, rows, n, &src, lds, &mut dst, ldd);
+                    dst
+                });
+                for (at, &x) in dst.iter().enumerate() {
+                    let (r, j) = (at / ldd, at % ldd);
+                    assert_eq!(x, if r < rows && j < n { src[r * lds + j] } else { 77.0 });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transposes_are_right_and_write_nothing_else() {
+        let (machines, mut numbers) = (machines(), Numbers::new(2));
+        for (samples, rows, cols) in
+            [(1, 1, 1), (3, 16, 36), (2, 49, 33), (1, 25, 64), (4, 32, 16), (5, 3, 196), (0, 4, 4), (7, 130, 150)]
+        {
+            let (lds, ldd) = (cols + numbers.pick(0..3), rows + numbers.pick(0..3));
+            let (from, to) = (reach(rows, cols, lds), reach(cols, rows, ldd));
+            let (src_stride, dst_stride) = (from + numbers.pick(0..3), to + numbers.pick(0..3));
+            let t = Transpose { samples, rows, cols, src_stride, lds, dst_stride, ldd };
+            let src = numbers.rows(1, reach(samples, from, src_stride), 0, 0.0);
+            let dst = same_bits(&machines, "transpose", |cpu| {
+                let mut dst = vec![77.0; reach(samples, to, dst_stride)];
+                transpose(cpu, &t, &src, &mut dst);
+                dst
+            });
+            for (at, &x) in dst.iter().enumerate() {
+                let (s, c, r) = (at / dst_stride, at % dst_stride / ldd, at % dst_stride % ldd);
+                let inside = c < cols && r < rows;
+                assert_eq!(x, if inside { src[s * src_stride + r * lds + c] } else { 77.0 }, "{t:?} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "too few")]
+    fn overlapping_samples_are_refused() {
+        let t = Transpose { samples: 2, rows: 2, cols: 2, src_stride: 4, lds: 2, dst_stride: 3, ldd: 2 };
+        transpose(&crate::Cpu::new(1), &t, &[0.0; 8], &mut [0.0; 8]);
+    }
+}

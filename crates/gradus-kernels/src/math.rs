@@ -118,18 +118,39 @@ pub(crate) const LANES: usize = 16;
 /// So many numbers.
 pub(crate) type Lanes = [f32; LANES];
 
+/// Sixteen words of ones, then sixteen of zeros.
+static ONES: [u32; 2 * LANES] = {
+    let mut words = [0; 2 * LANES];
+    let mut l = 0;
+    while l < LANES {
+        words[l] = u32::MAX;
+        l += 1;
+    }
+    words
+};
+
+/// Ones in the first `width ≤ 16` lanes. (A table: comparisons of each lane with the width do not become vector code.)
+#[inline(always)]
+pub(crate) fn mask(width: usize) -> &'static [u32; LANES] {
+    ONES[LANES - width..].first_chunk().expect("at most one register")
+}
+
 /// `x[at..at + width]`, and `fill` in the lanes from `width ≤ 16` on, whatever lies there.
 #[inline(always)]
 pub(crate) fn load(x: &[f32], at: usize, width: usize, fill: f32) -> Lanes {
-    let mut v = [fill; LANES];
-    if let Some(all) = x.get(at..at + LANES) {
-        for l in 0..LANES {
-            v[l] = if l < width { all[l] } else { fill };
+    let mut end = [0.0; LANES];
+    // A choice between two addresses: what follows is one vector operation for both.
+    let all = match x[at..].first_chunk() {
+        Some(all) => all,
+        None => {
+            end[..width].copy_from_slice(&x[at..at + width]);
+            &end
         }
-    } else {
-        for (v, &x) in v.iter_mut().zip(&x[at..at + width]) {
-            *v = x;
-        }
+    };
+    let mask = mask(width);
+    let mut v = [0.0; LANES];
+    for l in 0..LANES {
+        v[l] = f32::from_bits(all[l].to_bits() & mask[l] | fill.to_bits() & !mask[l]);
     }
     v
 }
@@ -140,14 +161,14 @@ pub(crate) fn load(x: &[f32], at: usize, width: usize, fill: f32) -> Lanes {
 /// columns the last one first, or the row from left to right.
 #[inline(always)]
 pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
-    if let Some(all) = y.get_mut(at..at + LANES) {
-        for l in 0..LANES {
-            all[l] = if l < width { v[l] } else { 0.0 };
-        }
-    } else {
-        for (y, &v) in y[at..at + width].iter_mut().zip(v) {
-            *y = v;
-        }
+    let mask = mask(width);
+    let mut masked = [0.0; LANES];
+    for l in 0..LANES {
+        masked[l] = f32::from_bits(v[l].to_bits() & mask[l]);
+    }
+    match y[at..].first_chunk_mut() {
+        Some(all) => *all = masked,
+        None => y[at..at + width].copy_from_slice(&masked[..width]),
     }
 }
 

@@ -641,3 +641,242 @@ pub fn sum_rows_grouped(
         }
     });
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Pool;
+
+    /// Numbers for the tests of this crate's products: in [-1, 1), some of them 0.
+    pub(crate) struct Numbers(u64);
+
+    impl Numbers {
+        pub(crate) fn new(seed: u64) -> Self {
+            Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        }
+
+        fn bits(&mut self) -> u32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as u32
+        }
+
+        /// One of `range`.
+        pub(crate) fn pick(&mut self, range: Range<usize>) -> usize {
+            range.start + self.bits() as usize % range.len()
+        }
+
+        /// `rows` rows of `n` numbers, `ld` apart; between them, `padding`. No longer than the last row.
+        pub(crate) fn rows(&mut self, rows: usize, n: usize, ld: usize, padding: f32) -> Vec<f32> {
+            let mut all = vec![padding; reach(rows, n, ld)];
+            for row in 0..rows {
+                for x in &mut all[row * ld..][..n] {
+                    *x = (self.bits() % 2049) as f32 / 1024.0 - 1.0;
+                }
+            }
+            all
+        }
+    }
+
+    /// Every instruction set, with one to four threads.
+    pub(crate) fn machines() -> Vec<Cpu> {
+        let all = Isa::available();
+        all.iter().flat_map(|&isa| (1..5).map(move |threads| Cpu { isa, pool: Pool::new(threads) })).collect()
+    }
+
+    /// Runs `f` on every machine; all must give the same bits (padding and all). Gives them.
+    pub(crate) fn same_bits(machines: &[Cpu], what: &str, f: impl Fn(&Cpu) -> Vec<f32>) -> Vec<f32> {
+        let first = f(&machines[0]);
+        for cpu in &machines[1..] {
+            let other = f(cpu);
+            assert!(
+                first.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits()),
+                "{what}: {} with {} threads differs from {}",
+                cpu.isa,
+                cpu.pool.threads(),
+                machines[0].isa
+            );
+        }
+        first
+    }
+
+    /// An f64 sum and the sum of its terms' sizes.
+    #[derive(Clone, Copy, Default)]
+    pub(crate) struct Exact {
+        sum: f64,
+        size: f64,
+        terms: usize,
+    }
+
+    impl Exact {
+        pub(crate) fn add(&mut self, a: f32, b: f32) {
+            let term = f64::from(a) * f64::from(b);
+            self.sum += term;
+            self.size += term.abs();
+            self.terms += 1;
+        }
+
+        /// Whether `y` is map(sum), but for the rounding of a chain. The maps used here have slopes of at most 1.
+        pub(crate) fn check(&self, y: f32, map: Map, what: &str) {
+            let x = self.sum;
+            let exact = match map {
+                Map::Identity => x,
+                Map::ReLU => x.max(0.0),
+                Map::LeakyReLU(slope) => {
+                    if x > 0.0 {
+                        x
+                    } else {
+                        f64::from(slope) * x
+                    }
+                }
+                Map::Tanh => x.tanh(),
+                Map::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            };
+            let eps = f64::from(f32::EPSILON);
+            let bound = self.terms as f64 * eps * self.size + 4.0 * eps * exact.abs();
+            assert!((f64::from(y) - exact).abs() <= bound, "{what}: {y} is not {exact} ± {bound:e}");
+        }
+    }
+
+    const MAPS: [Map; 5] = [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh, Map::Sigmoid];
+
+    /// One product of a random shape against its definition, on all machines.
+    fn check_product(machines: &[Cpu], numbers: &mut Numbers, m: usize, n: usize, k: usize) {
+        let transposed = numbers.pick(0..2) == 1;
+        let (rows, columns) = if transposed { (k, m) } else { (m, k) };
+        let lda = columns + numbers.pick(0..3);
+        let p = Product {
+            m,
+            n,
+            k,
+            rsa: if transposed { 1 } else { lda },
+            csa: if transposed { lda } else { 1 },
+            ldb: n + numbers.pick(0..20),
+            ldc: n + numbers.pick(0..20),
+        };
+        let map = MAPS[numbers.pick(0..5)];
+        let a = numbers.rows(rows, columns, lda, f32::NAN);
+        let b = numbers.rows(k, n, p.ldb, f32::NAN);
+        let c = numbers.rows(m, n, p.ldc, 77.0);
+        let bias = numbers.rows(1, n, n, 0.0);
+        let start = [Start::Zero, Start::Row(&bias), Start::Stored][numbers.pick(0..3)];
+        let what = format!("{p:?} {map:?} {start:?}");
+        let out = same_bits(machines, &what, |cpu| {
+            let mut c = c.clone();
+            matmul(cpu, &p, &a, &b, &mut c, start, map);
+            c
+        });
+        for (at, &y) in out.iter().enumerate() {
+            let (i, j) = (at / p.ldc, at % p.ldc);
+            if j >= n {
+                assert_eq!(y, 77.0, "{what}: padding was written");
+                continue;
+            }
+            let mut sum = Exact::default();
+            match start {
+                Start::Zero => {}
+                Start::Row(row) => sum.add(row[j], 1.0),
+                Start::Stored => sum.add(c[at], 1.0),
+            }
+            (0..k).for_each(|k| sum.add(a[i * p.rsa + k * p.csa], b[k * p.ldb + j]));
+            sum.check(y, map, &what);
+        }
+    }
+
+    #[test]
+    fn products_are_right_and_the_same_everywhere() {
+        let (machines, mut numbers) = (machines(), Numbers::new(1));
+        for _ in 0..300 {
+            let (m, n, k) = (numbers.pick(1..40), numbers.pick(1..70), numbers.pick(0..40));
+            check_product(&machines, &mut numbers, m, n, k);
+        }
+        // Every size of a tile.
+        for m in 1..=2 * ROWS {
+            for n in 1..=33 {
+                check_product(&machines, &mut numbers, m, n, 3);
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_are_shared_by_threads() {
+        // Without the portable code, which takes seconds for these.
+        let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
+        let mut numbers = Numbers::new(2);
+        for (m, n, k) in [(301, 70, 100), (33, 515, 99), (130, 1024, 513), (70, 100, 1500)] {
+            check_product(&machines, &mut numbers, m, n, k);
+        }
+    }
+
+    #[test]
+    fn the_order_is_one_chain() {
+        let mut numbers = Numbers::new(3);
+        let (m, n, k) = (13, 35, 700);
+        let (a, b) = (numbers.rows(m, k, k, 0.0), numbers.rows(k, n, n, 0.0));
+        let p = Product { m, n, k, rsa: k, csa: 1, ldb: n, ldc: n };
+        for cpu in machines() {
+            let mut c = vec![0.25; m * n];
+            matmul(&cpu, &p, &a, &b, &mut c, Start::Stored, Map::Identity);
+            for (at, &y) in c.iter().enumerate() {
+                let chain = (0..k).fold(0.25_f32, |sum, l| a[at / n * k + l].mul_add(b[l * n + at % n], sum));
+                assert_eq!(y.to_bits(), chain.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn relu_keeps_nan_and_has_no_negative_zero() {
+        let p = Product { m: 1, n: 3, k: 1, rsa: 1, csa: 1, ldb: 3, ldc: 3 };
+        for cpu in machines() {
+            let mut c = [f32::NAN, -0.0, -1.0];
+            matmul(&cpu, &p, &[0.0], &[-1.0, -1.0, -1.0], &mut c, Start::Stored, Map::ReLU);
+            assert!(c[0].is_nan());
+            assert_eq!((c[1].to_bits(), c[2].to_bits()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn column_sums_are_chains() {
+        let (machines, mut numbers) = (machines(), Numbers::new(4));
+        for (rows, group, n) in
+            [(1, 1, 1), (20, 7, 25), (50, 50, 2), (9, 4, 64), (33, 11, 200), (0, 3, 5), (3000, 49, 131), (2000, 9, 70)]
+        {
+            let ld = n + numbers.pick(0..9);
+            let x = numbers.rows(rows, n, ld, f32::NAN);
+            let stored = numbers.rows(1, n, n, 0.0);
+            for accumulate in [false, true] {
+                let start = |j: usize| if accumulate { stored[j] } else { 0.0 };
+                let sums = same_bits(&machines, "sum_rows", |cpu| {
+                    let mut out = stored.clone();
+                    out.push(77.0);
+                    sum_rows(cpu, rows, n, ld, &x, &mut out, accumulate);
+                    out
+                });
+                let chain = |j: usize, from: f32, rows: Range<usize>| rows.fold(from, |sum, i| sum + x[i * ld + j]);
+                (0..n).for_each(|j| assert_eq!(sums[j].to_bits(), chain(j, start(j), 0..rows).to_bits()));
+                let sums = same_bits(&machines, "sum_rows_grouped", |cpu| {
+                    let mut out = stored.clone();
+                    sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, accumulate);
+                    out
+                });
+                for j in 0..n {
+                    let partials = (0..rows).step_by(group).map(|g| chain(j, 0.0, g..rows.min(g + group)));
+                    assert_eq!(sums[j].to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "too few")]
+    fn a_short_matrix_is_refused() {
+        let p = Product { m: 2, n: 2, k: 2, rsa: 2, csa: 1, ldb: 2, ldc: 2 };
+        matmul(&Cpu::new(1), &p, &[0.0; 4], &[0.0; 3], &mut [0.0; 4], Start::Zero, Map::Identity);
+    }
+
+    #[test]
+    #[should_panic(expected = "address space")]
+    fn a_shape_that_overflows_is_refused() {
+        let p = Product { m: 2, n: 2, k: 1, rsa: 1, csa: 1, ldb: 2, ldc: usize::MAX };
+        matmul(&Cpu::new(1), &p, &[0.0; 4], &[0.0; 4], &mut [0.0; 4], Start::Zero, Map::Identity);
+    }
+}

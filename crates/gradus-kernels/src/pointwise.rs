@@ -97,7 +97,7 @@ fn for_each_map(map: Map, mut f: impl FnMut(Map)) {
     }
 }
 
-/// outᵢ = f(xᵢ), sixteen at a time.
+/// outᵢ = f(xᵢ), sixteen at a time, the last ones too: for functions that are slow one by one.
 #[inline(always)]
 fn each(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
     let (xs, x_rest) = x.as_chunks::<LANES>();
@@ -116,7 +116,7 @@ fn each(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
-/// xᵢ = f(xᵢ), sixteen at a time.
+/// xᵢ = f(xᵢ), likewise.
 #[inline(always)]
 fn each_inplace(x: &mut [f32], f: impl Fn(f32) -> f32) {
     let (xs, x_rest) = x.as_chunks_mut::<LANES>();
@@ -134,15 +134,37 @@ fn each_inplace(x: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
+/// Whether a map takes much work: such are done in full vectors to the last element.
+#[inline(always)]
+fn is_slow(map: Map) -> bool {
+    matches!(map, Map::Tanh | Map::Sigmoid)
+}
+
 simd! {
     fn map_kernel(map: Map, x: &[f32], y: &mut [f32]) {
-        for_each_map(map, #[inline(always)] |map| each(x, y, #[inline(always)] |x| map.value(x)));
+        for_each_map(map, #[inline(always)] |map| {
+            if is_slow(map) {
+                each(x, y, #[inline(always)] |x| map.value(x));
+            } else {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = map.value(x);
+                }
+            }
+        });
     }
 }
 
 simd! {
     fn map_inplace_kernel(map: Map, x: &mut [f32]) {
-        for_each_map(map, #[inline(always)] |map| each_inplace(x, #[inline(always)] |x| map.value(x)));
+        for_each_map(map, #[inline(always)] |map| {
+            if is_slow(map) {
+                each_inplace(x, #[inline(always)] |x| map.value(x));
+            } else {
+                for x in &mut *x {
+                    *x = map.value(*x);
+                }
+            }
+        });
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, check, extent, load, store};
+use crate::math::{LANES, Lanes, check, extent, load, mask, store};
 
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,43 +98,45 @@ impl Window {
     }
 }
 
-/// Adds to sixteen channels of a pixel, in place; what lies past the width stays what it is.
+/// Adds to sixteen channels of a pixel, in place; what lies past the width stays what it is (but −0 may become 0).
 #[inline(always)]
-fn add_to(x: &mut [f32], at: usize, width: usize, v: impl Fn(usize) -> f32) {
-    if let Some(all) = x.get_mut(at..at + LANES) {
-        for (l, x) in all.iter_mut().enumerate() {
-            *x = if l < width { *x + v(l) } else { *x };
+fn add_to(x: &mut [f32], at: usize, width: usize, v: &Lanes) {
+    let mut end = [0.0; LANES];
+    let (all, past) = match x[at..].first_chunk_mut() {
+        Some(all) => (all, false),
+        None => {
+            end[..width].copy_from_slice(&x[at..at + width]);
+            (&mut end, true)
         }
-    } else {
-        for (l, x) in x[at..at + width].iter_mut().enumerate() {
-            *x += v(l);
-        }
+    };
+    let mask = mask(width);
+    for l in 0..LANES {
+        all[l] += f32::from_bits(v[l].to_bits() & mask[l]);
+    }
+    if past {
+        x[at..at + width].copy_from_slice(&end[..width]);
     }
 }
 
 /// As [`load`].
 #[inline(always)]
 fn load_index(x: &[u32], at: usize, width: usize) -> [u32; LANES] {
-    let mut v = [u32::MAX; LANES];
-    if let Some(all) = x.get(at..at + LANES) {
-        for l in 0..LANES {
-            v[l] = if l < width { all[l] } else { u32::MAX };
+    let mut end = [0; LANES];
+    match x[at..].first_chunk() {
+        Some(all) => *all,
+        None => {
+            end[..width].copy_from_slice(&x[at..at + width]);
+            end
         }
-    } else {
-        v[..width].copy_from_slice(&x[at..at + width]);
     }
-    v
 }
 
 /// As [`store`].
 #[inline(always)]
 fn store_index(y: &mut [u32], at: usize, width: usize, v: &[u32; LANES]) {
-    if let Some(all) = y.get_mut(at..at + LANES) {
-        for l in 0..LANES {
-            all[l] = if l < width { v[l] } else { 0 };
-        }
-    } else {
-        y[at..at + width].copy_from_slice(&v[..width]);
+    match y[at..].first_chunk_mut() {
+        Some(all) => *all = *v,
+        None => y[at..at + width].copy_from_slice(&v[..width]),
     }
 }
 
@@ -174,9 +176,11 @@ simd! {
                 for h in rows.0..rows.1 {
                     for w in columns.0..columns.1 {
                         let pixel = h * p.w + w;
-                        add_to(dx, (first + pixel) * p.ldx + j, width, #[inline(always)] |l| {
-                            if index[l] == pixel as u32 { v[l] } else { 0.0 }
-                        });
+                        let mut here = [0.0; LANES];
+                        for l in 0..LANES {
+                            here[l] = if index[l] == pixel as u32 { v[l] } else { 0.0 };
+                        }
+                        add_to(dx, (first + pixel) * p.ldx + j, width, &here);
                     }
                 }
             }
@@ -221,7 +225,7 @@ simd! {
                 }
                 for h in rows.0..rows.1 {
                     for w in columns.0..columns.1 {
-                        add_to(dx, (first + h * p.w + w) * p.ldx + j, width, #[inline(always)] |l| v[l]);
+                        add_to(dx, (first + h * p.w + w) * p.ldx + j, width, &v);
                     }
                 }
             }
