@@ -39,9 +39,11 @@ mod peak {
         let (a, b) = (_mm512_set1_ps(x), _mm512_set1_ps(0.999));
         let mut sums = [a; 12];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm512_fmadd_ps(sum, b, a));
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, b, a);
+            }
         }
-        sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
+        _mm512_reduce_add_ps(sums.into_iter().fold(a, |x, y| _mm512_add_ps(x, y)))
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -49,9 +51,11 @@ mod peak {
         let (a, b) = (_mm256_set1_ps(x), _mm256_set1_ps(0.999));
         let mut sums = [a; 12];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm256_fmadd_ps(sum, b, a));
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, b, a);
+            }
         }
-        sums.into_iter().map(|sum| _mm256_cvtss_f32(sum)).sum()
+        _mm256_cvtss_f32(sums.into_iter().fold(a, |x, y| _mm256_add_ps(x, y)))
     }
 
     /// GFLOP/s of one core; None where there is no fused multiply-add.

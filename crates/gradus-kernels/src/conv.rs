@@ -364,6 +364,29 @@ impl Gather {
         cpu.pool.split(work, self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
+    /// From pixel `start` of a pair of runs on; `dst` is the first number of the target.
+    fn walk(&self, down: &Run, right: &Run, start: usize, dst: *mut f32) -> Walk {
+        let size = [down.count, right.count];
+        let (image, y, x) = (start / size[1] / size[0], start / size[1] % size[0], start % size[1]);
+        let step = [
+            (self.src.size, self.dst_size),
+            (down.src_step * self.src.w, down.step * self.dst_w),
+            (right.src_step, right.step),
+        ]
+        .map(|(src, dst)| (src * self.src.ld, dst * self.ldd));
+        let first = (
+            self.src.data.wrapping_add((down.src * self.src.w + right.src) * self.src.ld),
+            dst.wrapping_add((down.first * self.dst_w + right.first) * self.ldd),
+        );
+        let go = |(a, c): (*const f32, *mut f32), n: usize, step: (usize, usize)| {
+            (a.wrapping_add(n * step.0), c.wrapping_add(n * step.1))
+        };
+        let image = go(first, image, step[0]);
+        // The first row is counted from its image, the first pixel from its row.
+        let row = go(image, y, step[1]);
+        Walk { at: [image, row, go(row, x, step[2])], step, left: [size[0] - y, size[1] - x], size }
+    }
+
     /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
     fn pixels(&self, cpu: &Cpu, range: Range<usize>, out: &Output) {
         let (most, width) = tile_size(cpu.isa);
@@ -371,8 +394,7 @@ impl Gather {
         let mut start = 0;
         for down in self.down.0.runs(self.down.1) {
             for right in self.right.0.runs(self.right.1) {
-                let size = [self.batch, down.count, right.count];
-                let pixels = size.iter().product();
+                let pixels = self.batch * down.count * right.count;
                 let range = overlap(&range, start, pixels);
                 start += pixels;
                 if range.is_empty() {
@@ -393,7 +415,7 @@ impl Gather {
                 .collapsed();
                 let first = (down.term * kw + right.term) * self.k * self.ldw;
                 for j in (0..self.n).step_by(width) {
-                    let mut at = Odometer::new(range.start, size);
+                    let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
                     let mut tile = Tile {
                         chain: &chain,
                         a: [std::ptr::null(); ROWS],
@@ -407,12 +429,8 @@ impl Gather {
                     };
                     for (_, m) in even(range.clone(), most) {
                         tile.m = m;
-                        for r in 0..m {
-                            let [image, y, x] = at.next();
-                            let src = (down.src + y * down.src_step) * self.src.w + right.src + x * right.src_step;
-                            let dst = (down.first + y * down.step) * self.dst_w + right.first + x * right.step;
-                            tile.a[r] = self.src.data.wrapping_add((image * self.src.size + src) * self.src.ld);
-                            tile.c[r] = out.ptr().wrapping_add((image * self.dst_size + dst) * self.ldd + j);
+                        for (a, c) in tile.a[..m].iter_mut().zip(&mut tile.c) {
+                            (*a, *c) = walk.next();
                         }
                         // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
                         // (tested below for all small shapes). Pixels are in one run each and in one range each, so
@@ -422,6 +440,43 @@ impl Gather {
                 }
             }
         }
+    }
+}
+
+/// Goes through the pixels of a pair of runs: where each starts in the source, and in the target.
+struct Walk {
+    /// The current image's first pixel, the current row's first pixel, the current pixel.
+    at: [(*const f32, *mut f32); 3],
+    /// From each to its next.
+    step: [(usize, usize); 3],
+    /// Rows left in the image and pixels left in the row.
+    left: [usize; 2],
+    size: [usize; 2],
+}
+
+impl Walk {
+    #[inline(always)]
+    fn next(&mut self) -> (*const f32, *mut f32) {
+        let now = self.at[2];
+        // Wrapping: after the last there may be nothing.
+        let next =
+            |(a, c): (*const f32, *mut f32), step: (usize, usize)| (a.wrapping_add(step.0), c.wrapping_add(step.1));
+        self.left[1] -= 1;
+        if self.left[1] > 0 {
+            self.at[2] = next(now, self.step[2]);
+            return now;
+        }
+        self.left[1] = self.size[1];
+        self.left[0] -= 1;
+        if self.left[0] > 0 {
+            self.at[1] = next(self.at[1], self.step[1]);
+        } else {
+            self.left[0] = self.size[0];
+            self.at[0] = next(self.at[0], self.step[0]);
+            self.at[1] = self.at[0];
+        }
+        self.at[2] = self.at[1];
+        now
     }
 }
 

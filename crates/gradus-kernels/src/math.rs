@@ -172,6 +172,50 @@ pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
     }
 }
 
+/// Four rows of sixteen columns, one after the other. Loops over 64 numbers become vector code; shorter loops are unrolled
+/// before they can, where the work in them is little.
+pub(crate) type Tile = [f32; 4 * LANES];
+
+/// Sixteen numbers, four times.
+#[inline(always)]
+pub(crate) fn four(v: &Lanes) -> Tile {
+    let mut tile = [0.0; 4 * LANES];
+    for row in tile.as_chunks_mut::<LANES>().0 {
+        *row = *v;
+    }
+    tile
+}
+
+/// Row `i` of a tile is `x[at..at + width]`; in the lanes past the width lies anything.
+#[inline(always)]
+pub(crate) fn load_row(tile: &mut Tile, i: usize, x: &[f32], at: usize, width: usize) {
+    let row = &mut tile.as_chunks_mut::<LANES>().0[i];
+    match x[at..].first_chunk() {
+        Some(all) => *row = *all,
+        None => row[..width].copy_from_slice(&x[at..at + width]),
+    }
+}
+
+/// Row `i` of a tile goes to `y[at..at + width]`; the lanes past the width too if there is room, as [`store`] does it.
+#[inline(always)]
+pub(crate) fn store_row(tile: &Tile, i: usize, y: &mut [f32], at: usize, width: usize) {
+    let row = &tile.as_chunks::<LANES>().0[i];
+    match y[at..].first_chunk_mut() {
+        Some(all) => *all = *row,
+        None => y[at..at + width].copy_from_slice(&row[..width]),
+    }
+}
+
+/// The first `width` lanes of each row stay, the others become 0.
+#[inline(always)]
+pub(crate) fn mask_tile(tile: &mut Tile, width: usize) {
+    if width < LANES {
+        for row in tile.as_chunks_mut::<LANES>().0 {
+            row[width..].fill(0.0);
+        }
+    }
+}
+
 /// What an array of `rows` rows of `n` numbers, `ld` apart, must hold at least: the last row needs no padding.
 #[inline(always)]
 pub(crate) fn extent(rows: usize, n: usize, ld: usize) -> usize {

@@ -4,6 +4,7 @@
 //! depend on its size: every number of the output is one chain of fused multiply-adds of its own. So each instruction set
 //! has the size that suits it, and numbers of an output can be spread over threads at will.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::isa::{Level, simd};
@@ -87,33 +88,137 @@ struct Checked<'a> {
 impl Checked<'_> {
     /// A block of the output. Concurrent calls are given disjoint blocks.
     fn block(&self, rows: Range<usize>, columns: Range<usize>) {
+        // Copying pays where what is copied is used often, and does not stay in the first cache by itself.
+        if rows.len() >= 48 && columns.len() >= 256 && self.p.k >= PACKED_TERMS {
+            self.packed(rows, columns);
+        } else {
+            self.direct(rows, columns);
+        }
+    }
+
+    fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c> {
+        let (none, nowhere) = ([std::ptr::null(); ROWS], [std::ptr::null_mut(); ROWS]);
+        let (from, to) = (Begin::Zero, End::Map(self.map));
+        Tile { chain, a: none, b: std::ptr::null(), c: nowhere, m: 0, n: 0, from, to }
+    }
+
+    fn begin(&self, j: usize) -> Begin {
+        match self.start {
+            Start::Zero => Begin::Zero,
+            Start::Row(row) => Begin::Row(row.as_ptr().wrapping_add(j)),
+            Start::Stored => Begin::Stored,
+        }
+    }
+
+    /// A block from the operands where they lie.
+    fn direct(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
         let chain = Chain { k, a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
+        let mut tile = self.tile(&chain);
         for j in columns.clone().step_by(width) {
-            let n = width.min(columns.end - j);
+            // Wrapping, here and below: with k = 0 there may be nothing there, and rows past `m` are not used.
+            tile.b = self.b.as_ptr().wrapping_add(j);
+            tile.n = width.min(columns.end - j);
+            tile.from = self.begin(j);
             for (i, m) in even(rows.clone(), most) {
-                let tile = Tile {
-                    chain: &chain,
-                    // Wrapping: with k = 0 there may be nothing there, and rows past `m` repeat the last, unused.
-                    a: std::array::from_fn(|r| self.a.as_ptr().wrapping_add((i + r.min(m - 1)) * rsa)),
-                    b: self.b.as_ptr().wrapping_add(j),
-                    c: std::array::from_fn(|r| self.out.ptr().wrapping_add((i + r.min(m - 1)) * ldc + j)),
-                    m,
-                    n,
-                    from: match self.start {
-                        Start::Zero => Begin::Zero,
-                        Start::Row(row) => Begin::Row(row.as_ptr().wrapping_add(j)),
-                        Start::Stored => Begin::Stored,
-                    },
-                    to: End::Map(self.map),
-                };
+                tile.m = m;
+                tile.a = every(self.a.as_ptr().wrapping_add(i * rsa), rsa);
+                tile.c = every_mut(self.out.ptr().wrapping_add(i * ldc + j), ldc);
                 // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the
                 // block within the shape; nobody else writes to this block.
                 unsafe { tile.run(self.isa) };
             }
         }
     }
+
+    /// A block of a large product, from copies of pieces of the operands that lie as the tile reads them: rows a power of
+    /// two apart share few lines of the caches. Between two pieces of `k` the chains wait in the output, unrounded.
+    #[inline(never)] // its copies are on the stack, which small products should not pay for
+    fn packed(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
+        let (most, width) = tile_size(self.isa);
+        let mut a_copy = [MaybeUninit::<f32>::uninit(); PACKED_ROWS * PACKED_TERMS];
+        let mut b_copy = [MaybeUninit::<f32>::uninit(); PACKED_COLUMNS * PACKED_TERMS];
+        for (l, terms) in even(0..k, PACKED_TERMS) {
+            let chain = Chain { k: terms, a_k: most as isize, b_k: width as isize, ..Chain::ONE };
+            let mut tile = self.tile(&chain);
+            tile.b = b_copy.as_ptr().cast();
+            if l + terms < k {
+                tile.to = End::Map(Map::Identity);
+            }
+            for (i, m) in even(rows.clone(), PACKED_ROWS / most * most) {
+                for (copy, (r, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(i..i + m, most)) {
+                    copy_across(m, &self.a[r * rsa + l * csa..], rsa, csa, copy, most);
+                }
+                for j in columns.clone().step_by(width) {
+                    tile.n = width.min(columns.end - j);
+                    for (t, copy) in b_copy.chunks_exact_mut(width).take(terms).enumerate() {
+                        copy_row(&self.b[(l + t) * ldb + j..][..tile.n], copy);
+                    }
+                    tile.b = b_copy.as_ptr().cast();
+                    tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
+                    for (a, (r, m)) in a_copy.chunks_exact(most * terms).zip(even(i..i + m, most)) {
+                        tile.m = m;
+                        tile.a = every(a.as_ptr().cast(), 1);
+                        tile.c = every_mut(self.out.ptr().wrapping_add(r * ldc + j), ldc);
+                        // SAFETY: the first `m` of each `most` numbers of `a` and the first `n` of each `width` of
+                        // `b_copy` have been written just above; the output as in `direct`.
+                        unsafe { tile.run(self.isa) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of a, terms and columns of b that are copied at a time: the columns stay in the first cache, the rows in the second.
+const PACKED_ROWS: usize = 192;
+const PACKED_TERMS: usize = 192;
+const PACKED_COLUMNS: usize = 32;
+
+/// Copies a short row to the start of a longer one.
+#[inline(always)]
+fn copy_row(row: &[f32], copy: &mut [MaybeUninit<f32>]) {
+    // The lengths that matter, known to the compiler: a call that copies any length takes longer than the copy.
+    fn fixed<const N: usize>(row: &[f32], copy: &mut [MaybeUninit<f32>]) -> bool {
+        let row: Result<&[f32; N], _> = row.try_into();
+        if let (Ok(row), Some(copy)) = (row, copy.first_chunk_mut::<N>()) {
+            *copy = row.map(MaybeUninit::new);
+            return true;
+        }
+        false
+    }
+    if !fixed::<32>(row, copy) && !fixed::<16>(row, copy) && !fixed::<12>(row, copy) {
+        row.iter().zip(copy).for_each(|(&x, copy)| _ = copy.write(x));
+    }
+}
+
+/// copy(t, r) = a(r, t) for `m` rows, and as many t as fit.
+fn copy_across(m: usize, a: &[f32], rsa: usize, csa: usize, copy: &mut [MaybeUninit<f32>], ld: usize) {
+    if rsa == 1 {
+        for (t, copy) in copy.chunks_exact_mut(ld).enumerate() {
+            copy_row(&a[t * csa..][..m], copy);
+        }
+    } else {
+        for r in 0..m {
+            for (t, copy) in copy[r..].iter_mut().step_by(ld).enumerate() {
+                copy.write(a[r * rsa + t * csa]);
+            }
+        }
+    }
+}
+
+/// Pointers to the rows of a tile.
+#[inline(always)]
+fn every(first: *const f32, step: usize) -> [*const f32; ROWS] {
+    std::array::from_fn(|r| first.wrapping_add(r * step))
+}
+
+/// [`every`], to write.
+#[inline(always)]
+fn every_mut(first: *mut f32, step: usize) -> [*mut f32; ROWS] {
+    std::array::from_fn(|r| first.wrapping_add(r * step))
 }
 
 /// How many numbers `rows` rows of `n`, `ld` apart, reach over.
@@ -802,7 +907,9 @@ pub(crate) mod tests {
         // Without the portable code, which takes seconds for these.
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
         let mut numbers = Numbers::new(2);
-        for (m, n, k) in [(301, 70, 100), (33, 515, 99), (130, 1024, 513), (70, 100, 1500)] {
+        for (m, n, k) in
+            [(301, 70, 100), (33, 515, 99), (130, 1030, 513), (70, 100, 1500), (201, 600, 200), (1030, 300, 193)]
+        {
             check_product(&machines, &mut numbers, m, n, k);
         }
     }

@@ -7,6 +7,8 @@ pub mod error;
 pub mod exec;
 pub(crate) mod files;
 pub mod init;
+pub mod metrics;
+pub mod model;
 pub mod layers;
 pub mod losses;
 pub mod net;
@@ -19,6 +21,7 @@ pub mod spec;
 pub mod train;
 
 pub use error::{Error, Result};
+pub use model::{Model, Session};
 pub use registry::Registry;
 
 /// What most programs use.
@@ -26,6 +29,7 @@ pub mod prelude {
     pub use crate::data::{self, Batch, Dataset, Target};
     pub use crate::layers::*;
     pub use crate::losses::*;
+    pub use crate::model::{Model, Session};
     pub use crate::net::{Net, Options, Sequential};
     pub use crate::optim::*;
     pub use crate::rng::Seed;

@@ -16,7 +16,7 @@ use std::fmt::{self, Debug, Display};
 use std::ops::Range;
 
 use indexmap::IndexMap;
-use ndarray::{ArrayD, Axis, CowArray, IxDyn, Slice};
+use ndarray::{Array, ArrayD, Axis, CowArray, Dimension, IxDyn, Slice};
 use serde::{Deserialize, Serialize};
 
 pub use check::{Warning, WarningKind, check};
@@ -86,9 +86,9 @@ impl Dataset {
     }
 
     /// The data set of one input (N, …), named "x", and its target, named "y".
-    pub fn from_arrays(x: impl Into<ArrayD<f32>>, target: Target) -> Result<Self> {
+    pub fn from_arrays<D: Dimension>(x: Array<f32, D>, target: Target) -> Result<Self> {
         Self::new(
-            IndexMap::from([("x".into(), x.into())]),
+            IndexMap::from([("x".into(), x.into_dyn())]),
             IndexMap::from([("y".into(), target)]),
         )
     }
@@ -663,7 +663,7 @@ impl Display for Schema {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use ndarray::{Array, Array1, array};
+    use ndarray::{Array1, array};
 
     /// Labels (N) of the classes "a", "b", …, `classes` of them.
     pub(crate) fn labels(labels: &[u32], classes: usize) -> Target {
@@ -856,7 +856,7 @@ pub(crate) mod tests {
     fn arrays_are_brought_into_c_order() {
         let x = array![[0.0f32, 2.0, 4.0], [1.0, 3.0, 5.0]].reversed_axes();
         assert!(x.as_slice().is_none());
-        let data = Dataset::from_arrays(x.into_dyn(), labels(&[0, 1, 0], 2)).unwrap();
+        let data = Dataset::from_arrays(x, labels(&[0, 1, 0], 2)).unwrap();
         assert_eq!(
             data.inputs["x"].as_slice().unwrap(),
             [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

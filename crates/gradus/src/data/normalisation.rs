@@ -23,6 +23,14 @@ pub struct Scale {
     pub sd: Vec<f64>,
 }
 
+impl Scale {
+    /// One number of a sample, by its position in torch's order.
+    pub(crate) fn scaled(&self, x: f32, position: usize) -> f32 {
+        let i = if self.mean.len() == 1 { 0 } else { position };
+        ((f64::from(x) - self.mean[i]) / self.sd[i]) as f32
+    }
+}
+
 impl Normalisation {
     /// The scales of all inputs: vectors by feature, images over everything, in f64 and two passes.
     pub fn fit(dataset: &Dataset) -> Self {

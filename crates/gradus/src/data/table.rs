@@ -645,6 +645,13 @@ mod tests {
                 .to_string()
                 .starts_with("values of type [('a', '<f4'")
         );
+        for shape in [
+            "(4294967296, 4294967296)",
+            "(18446744073709551615, 3)",
+            "(99999999999999999999,)",
+        ] {
+            assert!(read_npy(&f4(shape, &[]), PLAIN).is_err(), "{shape}"); // beyond 64 bits
+        }
         let nan = f4("(2,)", &[f32::NAN, f32::INFINITY]);
         assert!(read_npy(&nan, ReadOptions { non_finite: true }).unwrap()[[1]].is_infinite());
     }

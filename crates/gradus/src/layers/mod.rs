@@ -46,6 +46,12 @@ pub trait Layer: Debug + Send + Sync {
     /// [`Kind::Shape`](crate::error::Kind::Shape) when the input does not fit, with both shapes.
     fn declare(&self, x: &[usize], d: &mut Declare) -> Result<Vec<usize>>;
 
+    /// The fewest samples a training batch may have, for input samples of shape `x`: 2 where a statistic over the batch
+    /// needs them.
+    fn least_batch(&self, _x: &[usize]) -> usize {
+        1
+    }
+
     /// Emits `y = f(x)`; returns `y` and the backward pass.
     fn emit(&self, e: &mut Emit<'_>, x: Value) -> (Value, Back);
 }

@@ -26,6 +26,9 @@ pub trait Loss: Debug + Send + Sync {
     /// The loss as written.
     fn spec(&self) -> Spec;
 
+    /// Whether it is a mean or a sum over the batch: epoch figures of a sum are divided by the samples.
+    fn reduction(&self) -> Reduction;
+
     /// Checks that samples of shape `x` can be compared with `target`.
     ///
     /// # Errors

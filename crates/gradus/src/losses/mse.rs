@@ -47,6 +47,10 @@ impl Loss for MSELoss {
         Spec::new("MSELoss").arg_unless("reduction", self.reduction.name(), "mean")
     }
 
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
     fn declare(&self, x: &[usize], target: &TargetInfo) -> Result<()> {
         elementwise("MSELoss", x, target)
     }

@@ -32,6 +32,8 @@ pub struct Graph {
     pub buffers: Vec<BufferInfo>,
     /// Losses in the order they were written.
     pub losses: Vec<LossNode>,
+    /// The fewest samples a training batch may have.
+    pub least_batch: usize,
     /// Outputs by branch with the shape of a sample; the main one first.
     pub outputs: Vec<(String, Vec<usize>)>,
 }
@@ -254,7 +256,10 @@ impl Resolver<'_> {
             let node = self.registry.make_loss(&loss.kind).and_then(|made| self.loss(&branches, name, loss, made));
             losses.push(node.map_err(|e| e.at(format!("loss.{name}")))?);
         }
+        let layers = branches.iter().flat_map(|b| &b.layers);
+        let least_batch = layers.map(|l| l.layer.least_batch(&l.input)).max().unwrap_or(1);
         let mut graph = Graph {
+            least_batch,
             architecture: arch.clone(),
             schema: self.schema.clone(),
             branches,

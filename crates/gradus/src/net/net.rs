@@ -42,6 +42,8 @@ enum Use {
     Predict,
     /// All outputs and losses, as the network predicts.
     Evaluate,
+    /// The value after every ReLU, and every output.
+    Probe,
 }
 
 #[derive(Debug)]
@@ -185,6 +187,10 @@ impl Net {
         self.graph.parameters()
     }
 
+    pub(crate) fn set_seed(&mut self, seed: Seed) {
+        self.seed = seed;
+    }
+
     /// The optimiser that [`Net::update`] uses.
     pub fn optimizer(&self) -> Option<&Arc<dyn Optimizer>> {
         self.optimizer.as_ref()
@@ -219,6 +225,7 @@ impl Net {
             Use::Train(_) => Roots::Train { inputs: false },
             Use::Given => Roots::BackwardFrom { buffers: false },
             Use::Predict => Roots::Infer { outputs: names(false), losses: false },
+            Use::Probe => Roots::Probe,
             Use::Evaluate => Roots::Infer { outputs: names(true), losses: true },
         };
         let program = Arc::new(compile(&self.graph, &roots));
@@ -266,6 +273,8 @@ impl Net {
     /// When the batch has not the inputs the network reads (see [`Net::check`] for a `Result`).
     pub fn forward(&mut self, batch: &Batch<'_>) -> Output<'_> {
         exec::check_batch(&self.graph, batch, false).unwrap_or_else(|e| panic!("forward: {e}"));
+        let least = self.graph.least_batch;
+        assert!(batch.len() >= least, "forward: batch norm needs {least} samples to train, the batch has {}", batch.len());
         let slot = self.slot(Use::Train(PlanKind::Stepwise), batch.len());
         let plan = self.slots[slot].plan;
         self.exec.feed(plan, batch, true, false);
@@ -440,6 +449,22 @@ impl Net {
     pub(crate) fn fused_losses(&self) -> impl Iterator<Item = f64> {
         let slot = self.slots.iter().find(|s| s.of == Use::Train(PlanKind::Fused)).expect("after a batch");
         slot.program.losses.values().map(|(v, _)| self.exec.number(slot.plan, *v))
+    }
+
+    /// Runs a batch as the network predicts and hands over every output (`false`) and the value after every ReLU (`true`).
+    pub(crate) fn probe(&mut self, batch: &Batch<'_>, mut see: impl FnMut(&str, bool, &[f32])) -> Result<()> {
+        exec::check_batch(&self.graph, batch, false)?;
+        let slot = self.slot(Use::Probe, batch.len());
+        let Slot { plan, program, .. } = &self.slots[slot];
+        self.exec.feed(*plan, batch, true, false);
+        let step = self.step(batch.len());
+        self.exec.run(*plan, Phase::Forward, Phase::Forward, &step);
+        for (name, v) in &program.outputs {
+            let len = program.info(*v).len(batch.len());
+            self.exec.read(*plan, *v, batch.len(), &mut self.output[..len]);
+            see(name, name.contains('.'), &self.output[..len]);
+        }
+        Ok(())
     }
 
     pub(crate) fn executor(&mut self) -> &mut dyn Executor {

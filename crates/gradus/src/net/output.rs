@@ -13,7 +13,7 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(data: &'a [f32], batch: usize, dims: &'a [usize]) -> Self {
+    pub(crate) fn new(data: &'a [f32], batch: usize, dims: &'a [usize]) -> Self {
         Self { data, batch, dims }
     }
 

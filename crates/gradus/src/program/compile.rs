@@ -22,6 +22,8 @@ pub enum Roots {
         /// Whether losses are wanted too.
         losses: bool,
     },
+    /// The value after every ReLU by the layer's path, and every output, as the network predicts.
+    Probe,
     /// From a given gradient of the main output to the gradients of parameters and inputs.
     BackwardFrom {
         /// Whether the forward pass updates running statistics.
@@ -50,7 +52,7 @@ enum TapeBack {
 
 /// Compiles `graph` for `roots`.
 pub fn compile(graph: &Graph, roots: &Roots) -> Program {
-    let train = !matches!(roots, Roots::Infer { .. });
+    let train = !matches!(roots, Roots::Infer { .. } | Roots::Probe);
     let mut e = Emit::new(graph, train);
     let mut tape = Vec::new();
     let ends = forward(&mut e, graph, &mut tape);
@@ -65,12 +67,21 @@ pub fn compile(graph: &Graph, roots: &Roots) -> Program {
         e.program.outputs.insert(name.clone(), last);
     }
 
+    if *roots == Roots::Probe {
+        for (branch, values) in graph.branches.iter().zip(&ends) {
+            for (layer, v) in branch.layers.iter().zip(&values[1..]).filter(|(l, _)| l.layer.spec().name == "ReLU") {
+                e.program.outputs.insert(layer.path.clone(), *v);
+            }
+        }
+        e.program.outputs.sort_by(|a, _, b, _| b.contains('.').cmp(&a.contains('.')));
+    }
+
     let mut grads: IndexMap<Value, Vec<Value>> = IndexMap::new();
     let mut loss_backs = Vec::new();
     let want_losses = match roots {
         Roots::Train { .. } => true,
         Roots::Infer { losses, .. } => *losses,
-        Roots::BackwardFrom { .. } => false,
+        Roots::BackwardFrom { .. } | Roots::Probe => false,
     };
     if want_losses {
         e.phase = Phase::Loss;
