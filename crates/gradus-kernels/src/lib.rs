@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod conv;
+pub mod counting;
 pub mod dropout;
 mod isa;
 pub mod layout;

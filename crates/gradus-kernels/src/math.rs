@@ -135,19 +135,54 @@ pub(crate) fn mask(width: usize) -> &'static [u32; LANES] {
     ONES[LANES - width..].first_chunk().expect("at most one register")
 }
 
+/// The last numbers of an array, fewer than sixteen. Never inlined: merged with the copy of a full register, it would make
+/// of both a call of memcpy.
+#[cold]
+#[inline(never)]
+fn load_end<T: Copy + Default>(x: &[T]) -> [T; LANES] {
+    let mut v = [T::default(); LANES];
+    v[..x.len()].copy_from_slice(x);
+    v
+}
+
+/// Writes the last numbers of an array.
+#[cold]
+#[inline(never)]
+fn store_end<T: Copy>(y: &mut [T], v: &[T; LANES]) {
+    y.copy_from_slice(&v[..y.len()]);
+}
+
+/// `x[at..at + width]`, `width ≤ 16`; anything in the other lanes.
+#[inline(always)]
+pub(crate) fn load_any<T: Copy + Default>(x: &[T], at: usize, width: usize) -> [T; LANES] {
+    let end;
+    // A choice between two addresses: what follows is one vector operation for both.
+    *match x[at..].first_chunk() {
+        Some(all) => all,
+        None => {
+            end = load_end(&x[at..at + width]);
+            &end
+        }
+    }
+}
+
+/// Writes all sixteen numbers at `at` if `y` goes on so far, else `width` of them.
+#[inline(always)]
+pub(crate) fn store_any<T: Copy>(y: &mut [T], at: usize, width: usize, v: &[T; LANES]) {
+    match y[at..].first_chunk_mut() {
+        Some(all) => *all = *v,
+        None => {
+            // A copy that is in memory on this path alone.
+            let copy = *v;
+            store_end(&mut y[at..at + width], &copy);
+        }
+    }
+}
+
 /// `x[at..at + width]`, and `fill` in the lanes from `width ≤ 16` on, whatever lies there.
 #[inline(always)]
 pub(crate) fn load(x: &[f32], at: usize, width: usize, fill: f32) -> Lanes {
-    let mut end = [0.0; LANES];
-    // A choice between two addresses: what follows is one vector operation for both.
-    let all = match x[at..].first_chunk() {
-        Some(all) => all,
-        None => {
-            end[..width].copy_from_slice(&x[at..at + width]);
-            &end
-        }
-    };
-    let mask = mask(width);
+    let (all, mask) = (load_any(x, at, width), mask(width));
     let mut v = [0.0; LANES];
     for l in 0..LANES {
         v[l] = f32::from_bits(all[l].to_bits() & mask[l] | fill.to_bits() & !mask[l]);
@@ -166,54 +201,7 @@ pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
     for l in 0..LANES {
         masked[l] = f32::from_bits(v[l].to_bits() & mask[l]);
     }
-    match y[at..].first_chunk_mut() {
-        Some(all) => *all = masked,
-        None => y[at..at + width].copy_from_slice(&masked[..width]),
-    }
-}
-
-/// Four rows of sixteen columns, one after the other. Loops over 64 numbers become vector code; shorter loops are unrolled
-/// before they can, where the work in them is little.
-pub(crate) type Tile = [f32; 4 * LANES];
-
-/// Sixteen numbers, four times.
-#[inline(always)]
-pub(crate) fn four(v: &Lanes) -> Tile {
-    let mut tile = [0.0; 4 * LANES];
-    for row in tile.as_chunks_mut::<LANES>().0 {
-        *row = *v;
-    }
-    tile
-}
-
-/// Row `i` of a tile is `x[at..at + width]`; in the lanes past the width lies anything.
-#[inline(always)]
-pub(crate) fn load_row(tile: &mut Tile, i: usize, x: &[f32], at: usize, width: usize) {
-    let row = &mut tile.as_chunks_mut::<LANES>().0[i];
-    match x[at..].first_chunk() {
-        Some(all) => *row = *all,
-        None => row[..width].copy_from_slice(&x[at..at + width]),
-    }
-}
-
-/// Row `i` of a tile goes to `y[at..at + width]`; the lanes past the width too if there is room, as [`store`] does it.
-#[inline(always)]
-pub(crate) fn store_row(tile: &Tile, i: usize, y: &mut [f32], at: usize, width: usize) {
-    let row = &tile.as_chunks::<LANES>().0[i];
-    match y[at..].first_chunk_mut() {
-        Some(all) => *all = *row,
-        None => y[at..at + width].copy_from_slice(&row[..width]),
-    }
-}
-
-/// The first `width` lanes of each row stay, the others become 0.
-#[inline(always)]
-pub(crate) fn mask_tile(tile: &mut Tile, width: usize) {
-    if width < LANES {
-        for row in tile.as_chunks_mut::<LANES>().0 {
-            row[width..].fill(0.0);
-        }
-    }
+    store_any(y, at, width, &masked);
 }
 
 /// What an array of `rows` rows of `n` numbers, `ld` apart, must hold at least: the last row needs no padding.

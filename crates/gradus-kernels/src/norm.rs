@@ -6,8 +6,8 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, Lanes, Tile, check, extent, four, load, mask_tile, store_row};
-use crate::reduce::{load_rows, sum_rows};
+use crate::math::{LANES, Lanes, check, extent, load, store};
+use crate::reduce::sum_rows;
 
 /// The sizes of a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,23 +35,13 @@ fn load_or(x: Option<&[f32]>, at: usize, width: usize, other: f32) -> Lanes {
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn apply(s: &Norm, j: usize, width: usize, x: &[f32], mean: &Lanes, scale: &Lanes, beta: &Lanes, y: &mut [f32]) {
-    let (means, scales, betas) = (four(mean), four(scale), four(beta));
-    for r in (0..s.rows).step_by(4) {
-        let live = (s.rows - r).min(4);
-        let mut tile = load_rows(x, r, live, s.ld, j, width, mean);
-        for c in 0..tile.len() {
-            tile[c] = (tile[c] - means[c]).mul_add(scales[c], betas[c]);
+    for r in 0..s.rows {
+        let v = load(x, r * s.ld + j, width, 0.0);
+        let mut out = [0.0; LANES];
+        for l in 0..LANES {
+            out[l] = (v[l] - mean[l]).mul_add(scale[l], beta[l]);
         }
-        store_rows(s, &mut tile, r, live, j, width, y);
-    }
-}
-
-/// Writes the `live` ≤ 4 rows of a tile.
-#[inline(always)]
-fn store_rows(s: &Norm, tile: &mut Tile, r: usize, live: usize, j: usize, width: usize, y: &mut [f32]) {
-    mask_tile(tile, width);
-    for i in 0..live {
-        store_row(tile, i, y, (r + i) * s.ld + j, width);
+        store(y, r * s.ld + j, width, &out);
     }
 }
 
@@ -71,22 +61,20 @@ simd! {
     ) {
         let count = s.rows as f32;
         for (j, width) in chunks(s.n) {
-            let [mut mu] = sum_rows(s.rows, #[inline(always)] |[chains], r, live| {
-                let tile = load_rows(x, r, live, s.ld, j, width, &[0.0; LANES]);
-                for c in 0..tile.len() {
-                    chains[c] += tile[c];
+            let [mut mu] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
+                let v = load(x, r * s.ld + j, width, 0.0);
+                for l in 0..LANES {
+                    sum[l] += v[l];
                 }
             });
             for mu in &mut mu {
                 *mu /= count;
             }
-            let means = four(&mu);
-            let [mut variance] = sum_rows(s.rows, #[inline(always)] |[chains], r, live| {
-                // A row that is not there differs from the mean by 0.
-                let tile = load_rows(x, r, live, s.ld, j, width, &mu);
-                for c in 0..tile.len() {
-                    let d = tile[c] - means[c];
-                    chains[c] = d.mul_add(d, chains[c]);
+            let [mut variance] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
+                let v = load(x, r * s.ld + j, width, 0.0);
+                for l in 0..LANES {
+                    let d = v[l] - mu[l];
+                    sum[l] = d.mul_add(d, sum[l]);
                 }
             });
             let gammas = load_or(gamma, j, width, 1.0);
@@ -131,13 +119,12 @@ simd! {
         for (j, width) in chunks(s.n) {
             let mu = load(mean, j, width, 0.0);
             let inverse = load(inv_std, j, width, 0.0);
-            let (means, inverses) = (four(&mu), four(&inverse));
-            let [mut a, mut b] = sum_rows(s.rows, #[inline(always)] |[a, b], r, live| {
-                let tile = load_rows(x, r, live, s.ld, j, width, &mu);
-                let gradient = load_rows(dy, r, live, s.ld, j, width, &[0.0; LANES]);
-                for c in 0..tile.len() {
-                    a[c] += gradient[c];
-                    b[c] = gradient[c].mul_add((tile[c] - means[c]) * inverses[c], b[c]);
+            let [mut a, mut b] = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
+                let v = load(x, r * s.ld + j, width, 0.0);
+                let g = load(dy, r * s.ld + j, width, 0.0);
+                for l in 0..LANES {
+                    a[l] += g[l];
+                    b[l] = g[l].mul_add((v[l] - mu[l]) * inverse[l], b[l]);
                 }
             });
             sum_dy[j..j + width].copy_from_slice(&a[..width]);
@@ -148,16 +135,15 @@ simd! {
                 b[l] /= count;
                 scale[l] *= inverse[l];
             }
-            let (a, b, scales) = (four(&a), four(&b), four(&scale));
-            for r in (0..s.rows).step_by(4) {
-                let live = (s.rows - r).min(4);
-                let mut tile = load_rows(x, r, live, s.ld, j, width, &mu);
-                let gradient = load_rows(dy, r, live, s.ld, j, width, &[0.0; LANES]);
-                for c in 0..tile.len() {
-                    let xhat = (tile[c] - means[c]) * inverses[c];
-                    tile[c] = scales[c] * (-xhat).mul_add(b[c], gradient[c] - a[c]);
+            for r in 0..s.rows {
+                let v = load(x, r * s.ld + j, width, 0.0);
+                let g = load(dy, r * s.ld + j, width, 0.0);
+                let mut out = [0.0; LANES];
+                for l in 0..LANES {
+                    let xhat = (v[l] - mu[l]) * inverse[l];
+                    out[l] = scale[l] * (-xhat).mul_add(b[l], g[l] - a[l]);
                 }
-                store_rows(s, &mut tile, r, live, j, width, dx);
+                store(dx, r * s.ld + j, width, &out);
             }
         }
     }

@@ -15,10 +15,7 @@ fn decayed<const DECAY: bool>(g: f32, p: f32, weight_decay: f32) -> f32 {
 #[track_caller]
 fn same_length(kernel: &str, n: usize, others: &[(&str, usize)]) {
     for (name, len) in others {
-        assert!(
-            *len == n,
-            "{kernel}: {name} holds {len} numbers, p holds {n}"
-        );
+        assert!(*len == n, "{kernel}: {name} holds {len} numbers, p holds {n}");
     }
 }
 
@@ -80,11 +77,7 @@ simd! {
 /// # Panics
 /// When the lengths differ.
 pub fn sgd_momentum(cpu: &Cpu, s: &Momentum, p: &mut [f32], g: &[f32], buf: &mut [f32]) {
-    same_length(
-        "sgd_momentum",
-        p.len(),
-        &[("g", g.len()), ("buf", buf.len())],
-    );
+    same_length("sgd_momentum", p.len(), &[("g", g.len()), ("buf", buf.len())]);
     let kernel = match (s.weight_decay != 0.0, s.nesterov, s.first) {
         (false, false, false) => momentum_kernel::<false, false, false>,
         (false, false, true) => momentum_kernel::<false, false, true>,
@@ -143,11 +136,7 @@ simd! {
 /// # Panics
 /// When the lengths differ.
 pub fn adam(cpu: &Cpu, s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-    same_length(
-        "adam",
-        p.len(),
-        &[("g", g.len()), ("m", m.len()), ("v", v.len())],
-    );
+    same_length("adam", p.len(), &[("g", g.len()), ("m", m.len()), ("v", v.len())]);
     let kernel = match (s.weight_decay != 0.0, s.decoupled) {
         (false, _) => adam_kernel::<false, false>,
         (true, false) => adam_kernel::<true, false>,
@@ -216,11 +205,7 @@ pub fn rmsprop(
     grad_avg: Option<&mut [f32]>,
     buf: Option<&mut [f32]>,
 ) {
-    same_length(
-        "rmsprop",
-        p.len(),
-        &[("g", g.len()), ("square_avg", square_avg.len())],
-    );
+    same_length("rmsprop", p.len(), &[("g", g.len()), ("square_avg", square_avg.len())]);
     let (grad_avg, buf) = (grad_avg.unwrap_or_default(), buf.unwrap_or_default());
     let momentum = s.momentum != 0.0;
     if s.centered {
@@ -258,21 +243,9 @@ simd! {
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn adagrad(
-    cpu: &Cpu,
-    lr: f32,
-    weight_decay: f32,
-    eps: f32,
-    p: &mut [f32],
-    g: &[f32],
-    sum: &mut [f32],
-) {
+pub fn adagrad(cpu: &Cpu, lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32]) {
     same_length("adagrad", p.len(), &[("g", g.len()), ("sum", sum.len())]);
-    let kernel = if weight_decay == 0.0 {
-        adagrad_kernel::<false>
-    } else {
-        adagrad_kernel::<true>
-    };
+    let kernel = if weight_decay == 0.0 { adagrad_kernel::<false> } else { adagrad_kernel::<true> };
     kernel(cpu.isa, lr, weight_decay, eps, p, g, sum);
 }
 
@@ -313,11 +286,7 @@ mod tests {
     #[test]
     fn gradient_descent() {
         for wd in [0.0, 0.1] {
-            check(
-                0,
-                |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32),
-                |_, p, g, _| *p -= 0.1 * (g + wd * *p),
-            );
+            check(0, |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32), |_, p, g, _| *p -= 0.1 * (g + wd * *p));
         }
     }
 
@@ -345,11 +314,7 @@ mod tests {
                 },
                 |t, p, g, s| {
                     let g = g + wd * *p;
-                    s[0] = if t == 0 {
-                        g
-                    } else {
-                        0.9 * s[0] + (1.0 - dampening) * g
-                    };
+                    s[0] = if t == 0 { g } else { 0.9 * s[0] + (1.0 - dampening) * g };
                     *p -= 0.1 * if nesterov { g + 0.9 * s[0] } else { s[0] };
                 },
             );
@@ -385,10 +350,7 @@ mod tests {
                     }
                     s[0] = b1 * s[0] + (1.0 - b1) * g;
                     s[1] = b2 * s[1] + (1.0 - b2) * g * g;
-                    let (m, v) = (
-                        s[0] / (1.0 - b1.powi(t as i32 + 1)),
-                        s[1] / (1.0 - b2.powi(t as i32 + 1)),
-                    );
+                    let (m, v) = (s[0] / (1.0 - b1.powi(t as i32 + 1)), s[1] / (1.0 - b2.powi(t as i32 + 1)));
                     *p -= 0.01 * m / (v.sqrt() + 1e-3);
                 },
             );
@@ -410,9 +372,7 @@ mod tests {
             check(
                 3,
                 |cpu, _, p, g, states| {
-                    let [square, mean, buf] = states else {
-                        unreachable!()
-                    };
+                    let [square, mean, buf] = states else { unreachable!() };
                     let mean = centered.then_some(&mut mean[..]);
                     let buf = (momentum > 0.0).then_some(&mut buf[..]);
                     rmsprop(cpu, &s, p, g, square, mean, buf);
@@ -427,6 +387,17 @@ mod tests {
                 },
             );
         }
+    }
+
+    #[test]
+    fn a_variance_rounded_below_zero_is_zero() {
+        let s = RmsProp { lr: 0.1, alpha: 0.9, eps: 0.5, weight_decay: 0.0, momentum: 0.0, centered: true };
+        let [p] = everywhere(|cpu| {
+            let mut p = vec![1.0];
+            rmsprop(cpu, &s, &mut p, &[1.0], &mut [0.0], Some(&mut [1.0]), None);
+            [p]
+        });
+        near(p[0], 0.8, 1e-6);
     }
 
     #[test]
@@ -459,22 +430,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "rmsprop: grad_avg holds 0 numbers, p holds 2")]
     fn missing_state_is_refused() {
-        let s = RmsProp {
-            lr: 0.1,
-            alpha: 0.9,
-            eps: 0.1,
-            weight_decay: 0.0,
-            momentum: 0.0,
-            centered: true,
-        };
-        rmsprop(
-            &Cpu::new(1),
-            &s,
-            &mut [0.0; 2],
-            &[0.0; 2],
-            &mut [0.0; 2],
-            None,
-            None,
-        );
+        let s = RmsProp { lr: 0.1, alpha: 0.9, eps: 0.1, weight_decay: 0.0, momentum: 0.0, centered: true };
+        rmsprop(&Cpu::new(1), &s, &mut [0.0; 2], &[0.0; 2], &mut [0.0; 2], None, None);
     }
 }

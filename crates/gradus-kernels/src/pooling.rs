@@ -5,7 +5,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, Lanes, check, extent, load, mask, store};
+use crate::math::{LANES, Lanes, check, extent, load, load_any, mask, store, store_any};
 
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,14 +72,15 @@ impl Window {
         extent(self.rows_y(), self.c, self.ldy)
     }
 
-    /// The first and the end of the window `o` in one direction, within the image.
+    /// Where the window `o` begins in one direction, and how much of it lies in the image.
     #[inline(always)]
     fn clip(o: usize, stride: usize, padding: usize, kernel: usize, size: usize) -> (usize, usize) {
         let from = o * stride;
-        (from.saturating_sub(padding), (from + kernel).saturating_sub(padding).min(size))
+        let first = from.saturating_sub(padding);
+        (first, (from + kernel).saturating_sub(padding).min(size) - first)
     }
 
-    /// Calls `f(pixel of the output, first pixel of that sample, (first, end) of rows, (first, end) of columns)` for each
+    /// Calls `f(pixel of the output, first pixel of that sample, (first, number) of rows, (first, number) of columns)` for each
     /// window, with what of it lies in the image.
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(usize, usize, (usize, usize), (usize, usize))) {
@@ -101,43 +102,11 @@ impl Window {
 /// Adds to sixteen channels of a pixel, in place; what lies past the width stays what it is (but −0 may become 0).
 #[inline(always)]
 fn add_to(x: &mut [f32], at: usize, width: usize, v: &Lanes) {
-    let mut end = [0.0; LANES];
-    let (all, past) = match x[at..].first_chunk_mut() {
-        Some(all) => (all, false),
-        None => {
-            end[..width].copy_from_slice(&x[at..at + width]);
-            (&mut end, true)
-        }
-    };
-    let mask = mask(width);
+    let (mut sum, mask) = (load_any(x, at, width), mask(width));
     for l in 0..LANES {
-        all[l] += f32::from_bits(v[l].to_bits() & mask[l]);
+        sum[l] += f32::from_bits(v[l].to_bits() & mask[l]);
     }
-    if past {
-        x[at..at + width].copy_from_slice(&end[..width]);
-    }
-}
-
-/// As [`load`].
-#[inline(always)]
-fn load_index(x: &[u32], at: usize, width: usize) -> [u32; LANES] {
-    let mut end = [0; LANES];
-    match x[at..].first_chunk() {
-        Some(all) => *all,
-        None => {
-            end[..width].copy_from_slice(&x[at..at + width]);
-            end
-        }
-    }
-}
-
-/// As [`store`].
-#[inline(always)]
-fn store_index(y: &mut [u32], at: usize, width: usize, v: &[u32; LANES]) {
-    match y[at..].first_chunk_mut() {
-        Some(all) => *all = *v,
-        None => y[at..at + width].copy_from_slice(&v[..width]),
-    }
+    store_any(x, at, width, &sum);
 }
 
 simd! {
@@ -147,9 +116,9 @@ simd! {
                 let width = LANES.min(p.c - j);
                 let mut max = [f32::NEG_INFINITY; LANES];
                 let mut index = [(rows.0 * p.w + columns.0) as u32; LANES];
-                for h in rows.0..rows.1 {
-                    for w in columns.0..columns.1 {
-                        let pixel = h * p.w + w;
+                for h in 0..rows.1 {
+                    for w in 0..columns.1 {
+                        let pixel = (rows.0 + h) * p.w + columns.0 + w;
                         let v = load(x, (first + pixel) * p.ldx + j, width, 0.0);
                         for l in 0..LANES {
                             let wins = (v[l] > max[l]) | v[l].is_nan();
@@ -159,7 +128,7 @@ simd! {
                     }
                 }
                 store(y, out * p.ldy + j, width, &max);
-                store_index(argmax, out * p.ldy + j, width, &index);
+                store_any(argmax, out * p.ldy + j, width, &index);
             }
         });
     }
@@ -172,10 +141,10 @@ simd! {
             for j in (0..p.c).step_by(LANES) {
                 let width = LANES.min(p.c - j);
                 let v = load(dy, out * p.ldy + j, width, 0.0);
-                let index = load_index(argmax, out * p.ldy + j, width);
-                for h in rows.0..rows.1 {
-                    for w in columns.0..columns.1 {
-                        let pixel = h * p.w + w;
+                let index = load_any(argmax, out * p.ldy + j, width);
+                for h in 0..rows.1 {
+                    for w in 0..columns.1 {
+                        let pixel = (rows.0 + h) * p.w + columns.0 + w;
                         let mut here = [0.0; LANES];
                         for l in 0..LANES {
                             here[l] = if index[l] == pixel as u32 { v[l] } else { 0.0 };
@@ -195,9 +164,9 @@ simd! {
             for j in (0..p.c).step_by(LANES) {
                 let width = LANES.min(p.c - j);
                 let mut sum = [0.0; LANES];
-                for h in rows.0..rows.1 {
-                    for w in columns.0..columns.1 {
-                        let v = load(x, (first + h * p.w + w) * p.ldx + j, width, 0.0);
+                for h in 0..rows.1 {
+                    for w in 0..columns.1 {
+                        let v = load(x, (first + (rows.0 + h) * p.w + columns.0 + w) * p.ldx + j, width, 0.0);
                         for l in 0..LANES {
                             sum[l] += v[l];
                         }
@@ -223,9 +192,9 @@ simd! {
                 for v in &mut v {
                     *v /= count;
                 }
-                for h in rows.0..rows.1 {
-                    for w in columns.0..columns.1 {
-                        add_to(dx, (first + h * p.w + w) * p.ldx + j, width, &v);
+                for h in 0..rows.1 {
+                    for w in 0..columns.1 {
+                        add_to(dx, (first + (rows.0 + h) * p.w + columns.0 + w) * p.ldx + j, width, &v);
                     }
                 }
             }
@@ -395,6 +364,19 @@ mod tests {
             });
             assert!(y[0] == want || (y[0].is_nan() && want.is_nan()), "{x:?}: {y:?}");
         }
+    }
+
+    #[test]
+    fn where_nothing_wins_it_is_the_first_pixel_of_the_window() {
+        let p = Window { batch: 1, c: 2, h: 4, w: 4, kernel: (3, 3), stride: (2, 2), padding: (1, 1), ldx: 2, ldy: 3 };
+        everywhere(|cpu| {
+            let (mut y, mut argmax) = ([9.0; 11], [9; 11]);
+            max_pool2d(cpu, &p, &[f32::NEG_INFINITY; 32], &mut y, &mut argmax);
+            for (out, pixel) in [0, 1, 4, 5].into_iter().enumerate() {
+                assert_eq!(argmax[out * 3..out * 3 + 2], [pixel; 2]);
+            }
+            []
+        });
     }
 
     #[test]

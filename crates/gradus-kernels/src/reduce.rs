@@ -10,7 +10,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, Lanes, Tile, check, extent, four, load_row};
+use crate::math::{LANES, Lanes, check, extent, load};
 
 const CHAINS: usize = 4 * LANES;
 const BLOCK: usize = 64 * CHAINS;
@@ -132,46 +132,35 @@ fn add_lanes<const K: usize>(mut a: [Lanes; K], b: [Lanes; K]) -> [Lanes; K] {
 
 /// The sums of one block of rows.
 #[inline(always)]
-fn sum_block<const K: usize>(from: usize, to: usize, step: &impl Fn(&mut [Tile; K], usize, usize)) -> [Lanes; K] {
-    let mut chains = [[0.0f32; 4 * LANES]; K];
-    for r in (from..to).step_by(4) {
-        step(&mut chains, r, (to - r).min(4));
-    }
-    let mut sums = [[0.0; LANES]; K];
-    for k in 0..K {
-        for l in 0..LANES {
-            let c = &chains[k];
-            sums[k][l] = (c[l] + c[l + LANES]) + (c[l + 2 * LANES] + c[l + 3 * LANES]);
+fn sum_block<const K: usize>(from: usize, to: usize, step: &impl Fn(&mut [Lanes; K], usize)) -> [Lanes; K] {
+    let mut chains = [[[0.0f32; LANES]; K]; 4];
+    let mut r = from;
+    while r + 4 <= to {
+        for (i, chain) in chains.iter_mut().enumerate() {
+            step(chain, r + i);
         }
+        r += 4;
     }
-    sums
+    for (i, r) in (r..to).enumerate() {
+        step(&mut chains[i], r);
+    }
+    add_lanes(add_lanes(chains[0], chains[1]), add_lanes(chains[2], chains[3]))
 }
 
-/// `K` sums over rows of sixteen columns each; `step(chains, r, live)` adds the `live` ≤ 4 rows from r on to a chain each,
-/// and nothing or a zero to the other chains.
+/// `K` sums over rows of sixteen columns each; `step(sums, r)` adds row r to a chain.
 #[inline(always)]
-pub(crate) fn sum_rows<const K: usize>(
-    rows: usize,
-    step: impl Fn(&mut [Tile; K], usize, usize),
-) -> [Lanes; K] {
+pub(crate) fn sum_rows<const K: usize>(rows: usize, step: impl Fn(&mut [Lanes; K], usize)) -> [Lanes; K] {
     if rows <= BLOCK_ROWS {
         return sum_block(0, rows, &step);
     }
     let mut counter = Counter::<[Lanes; K], 40>::new([[0.0; LANES]; K]);
-    for r in (0..rows).step_by(BLOCK_ROWS) {
-        counter.push(sum_block(r, (r + BLOCK_ROWS).min(rows), &step), add_lanes);
+    let mut r = 0;
+    while r < rows {
+        let end = (r + BLOCK_ROWS).min(rows);
+        counter.push(sum_block(r, end, &step), add_lanes);
+        r = end;
     }
     counter.total(add_lanes).unwrap_or([[0.0; LANES]; K])
-}
-
-/// Sixteen columns of the `live` ≤ 4 rows from `r` on; the other rows are `fill`.
-#[inline(always)]
-pub(crate) fn load_rows(x: &[f32], r: usize, live: usize, ld: usize, j: usize, width: usize, fill: &Lanes) -> Tile {
-    let mut tile = four(fill);
-    for i in 0..live {
-        load_row(&mut tile, i, x, (r + i) * ld + j, width);
-    }
-    tile
 }
 
 simd! {
@@ -190,10 +179,10 @@ simd! {
     fn sum_columns_kernel(rows: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32]) {
         for j in (0..n).step_by(LANES) {
             let width = LANES.min(n - j);
-            let [sums] = sum_rows(rows, #[inline(always)] |[chains], r, live| {
-                let tile = load_rows(x, r, live, ld, j, width, &[0.0; LANES]);
-                for c in 0..tile.len() {
-                    chains[c] += tile[c];
+            let [sums] = sum_rows(rows, #[inline(always)] |[sum], r| {
+                let v = load(x, r * ld + j, width, 0.0);
+                for l in 0..LANES {
+                    sum[l] += v[l];
                 }
             });
             out[j..j + width].copy_from_slice(&sums[..width]);

@@ -38,7 +38,7 @@ pub(crate) enum Value {
     Int(i64),
     Float(f64),
     Text(String),
-    Date(String),
+    Date,
     List(Vec<Node>),
     Table(Table),
 }
@@ -52,7 +52,7 @@ impl Node {
             Value::Float(x) => format!("the number {x}"),
             Value::Text(t) if t.chars().count() <= 40 => format!("the text \"{t}\""),
             Value::Text(_) => "a text".into(),
-            Value::Date(_) => "a date".into(),
+            Value::Date => "a date".into(),
             Value::List(_) => "a list".into(),
             Value::Table(_) => "a table".into(),
         }
@@ -86,7 +86,7 @@ impl Node {
             Value::Float(x) => Arg::Float(*x),
             Value::Text(t) => Arg::Text(t.clone()),
             Value::List(items) => Arg::List(items.iter().map(Node::arg).collect::<Read<_>>()?),
-            Value::Date(_) | Value::Table(_) => {
+            Value::Date | Value::Table(_) => {
                 return Err(self.place.error(format_args!("expected a number, a word or a list, found {}", self.describe())));
             }
         })
@@ -188,7 +188,7 @@ fn read_value(source: &Arc<SourceText>, value: &Spanned<DeValue<'_>>) -> Read<No
             _ => return Err(place.error("expected a finite number")),
         },
         DeValue::Boolean(b) => Value::Bool(*b),
-        DeValue::Datetime(d) => Value::Date(d.to_string()),
+        DeValue::Datetime(_) => Value::Date,
         DeValue::Array(items) => Value::List(items.iter().map(|i| read_value(source, i)).collect::<Read<_>>()?),
         DeValue::Table(t) => Value::Table(read_table(source, t)?),
     };

@@ -40,7 +40,7 @@ pub struct Branch {
     #[serde(default, skip_serializing_if = "Join::is_concat")]
     pub join: Join,
     /// Its layers; empty when `share` or `like` is given.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "layer_tables")]
     pub layers: Vec<Spec>,
     /// The branch whose layers and weights it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,30 @@ pub struct Branch {
     /// The branch whose layers it has, with weights of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub like: Option<String>,
+}
+
+/// Layers are stored as tables: `{ layer = "Conv2d", out_channels = 16, kernel_size = 3 }`.
+mod layer_tables {
+    use super::{Deserialize, IndexMap, Serialize, Spec};
+    use crate::spec::Arg;
+
+    #[derive(Serialize, Deserialize)]
+    struct Table {
+        layer: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
+        #[serde(flatten)]
+        args: IndexMap<String, Arg>,
+    }
+
+    pub fn serialize<S: serde::Serializer>(layers: &[Spec], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(layers.iter().map(|l| Table { layer: l.name.clone(), label: l.label.clone(), args: l.args.clone() }))
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Spec>, D::Error> {
+        let tables = Vec::<Table>::deserialize(d)?;
+        Ok(tables.into_iter().map(|t| Spec { name: t.layer, label: t.label, args: t.args }).collect())
+    }
 }
 
 /// How several feeds of a branch become one.

@@ -1,0 +1,1 @@
+//! Pages about layers, losses, keys …, made from the lists that parse.

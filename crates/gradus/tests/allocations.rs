@@ -1,0 +1,56 @@
+//! A step and a prediction allocate nothing, over every network of the reports and both plans.
+
+mod common;
+
+use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
+use gradus::data::Dataset;
+use gradus::exec::cpu::Isa;
+use gradus::net::Graph;
+use gradus::prelude::*;
+use gradus_kernels::counting::{Counting, allocations};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn check(name: &str, graph: &Graph, data: &Dataset, batch: usize) {
+    let mut net = on(graph, Isa::detect(), 2);
+    let batches: Vec<_> = data.batches(batch).collect();
+    let mut four = |b: &Batch<'_>| {
+        net.forward(b);
+        net.loss(b);
+        net.backward();
+        net.learn(0.01);
+        net.predict(b).unwrap();
+    };
+    four(&batches[0]);
+    let count = allocations(|| batches.iter().for_each(&mut four));
+    assert_eq!(count, 0, "{name}: the four steps and a prediction, {} batches", batches.len());
+    net.train_step(&batches[0], 0.01);
+    let count = allocations(|| {
+        for b in &batches {
+            net.train_step(b, 0.01);
+        }
+    });
+    assert_eq!(count, 0, "{name}: the fused step");
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.safetensors"));
+    net.save(&path).unwrap();
+    let mut session = Model::load(&path).unwrap().session(batch);
+    let (_, x) = data.inputs.first().unwrap();
+    let samples = x.as_slice().unwrap();
+    session.predict(samples).unwrap();
+    assert_eq!(allocations(|| drop(session.predict(samples))), 0, "{name}: a session's prediction");
+}
+
+// One test: another one running beside it would be counted.
+#[test]
+fn steps_and_predictions_allocate_nothing() {
+    assert!(allocations(|| drop(vec![1u8])) > 0, "the allocator does not count");
+    let points = disk(50).train;
+    check("r1", &disk_net(&["Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 25", "ReLU", "Linear 2"], "MSELoss reduction=sum"), &points, 20);
+    check("r3-l1", &disk_net(&["Linear 25", "ReLU", "Linear 25", "Sigmoid", "Linear 2"], "L1Loss"), &points, 20);
+    check("norm", &disk_net(&["Linear 25", "BatchNorm1d", "Dropout 0.5", "Linear 2"], "CrossEntropyLoss"), &points, 20);
+    let pairs = pairs(12, 2).train;
+    for name in PAIR_NETS {
+        check(name, &pair_graph(name), &pairs, 5);
+    }
+}

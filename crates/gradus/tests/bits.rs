@@ -1,0 +1,178 @@
+//! Same seed, same bits: any number of threads, any instruction set, stepwise or fused, resumed or not.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
+use gradus::data::Dataset;
+use gradus::exec::cpu::Isa;
+use gradus::net::{Graph, Net};
+use gradus::spec::Spec;
+use gradus::train::{Data, Flow, Settings, Trainer};
+use indexmap::IndexMap;
+
+/// A hash (FNV-1a) of every parameter and buffer, and of losses seen on the way.
+fn hash(net: &Net, losses: &[f64]) -> u64 {
+    let file = net.to_file(&IndexMap::new());
+    let numbers = file.tensors.values().flat_map(|(_, data)| data).chain(losses);
+    numbers.flat_map(|x| x.to_bits().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn fit(graph: &Graph, isa: Isa, threads: usize, data: &Dataset, settings: &Settings) -> u64 {
+    let mut net = on(graph, isa, threads);
+    let mut losses = Vec::new();
+    net.fit(data, settings, |e| {
+        losses.push(e.loss);
+        Flow::Continue
+    })
+    .unwrap();
+    assert!(losses.iter().all(|l| l.is_finite()), "{losses:?}");
+    hash(&net, &losses)
+}
+
+/// The same training by the four steps. Losses of an epoch are averaged as `fit` does.
+fn steps(graph: &Graph, data: &Dataset, settings: &Settings) -> u64 {
+    let mut net = on(graph, Isa::detect(), 1);
+    let optimizer = settings.make_optimizer().unwrap();
+    let lr = optimizer.lr();
+    let schedule = settings.make_schedule().unwrap();
+    // A `Trainer` sets the optimiser; the steps below use it with the schedule's rate.
+    drop(Trainer::new(&mut net, data.into(), settings).unwrap());
+    let mut losses = Vec::new();
+    for epoch in 0..settings.epochs {
+        let mut sums: IndexMap<String, f64> = IndexMap::new();
+        let batches: Vec<_> = data.batches(settings.batch).collect();
+        for (b, batch) in batches.iter().enumerate() {
+            net.forward(batch);
+            net.loss(batch);
+            for (name, loss) in net.losses() {
+                *sums.entry(name.to_string()).or_default() += loss * batch.len() as f64;
+            }
+            net.backward();
+            if (b + 1) % settings.accumulate == 0 || b + 1 == batches.len() {
+                net.learn(schedule.as_ref().map_or(lr, |s| s.lr(lr, epoch, settings.epochs)));
+            }
+        }
+        losses.push(graph.losses.iter().zip(sums.values()).map(|(l, s)| l.weight * s / data.len() as f64).sum());
+    }
+    hash(&net, &losses)
+}
+
+/// The same training, stopped after each epoch, written to a file, and taken up in a new network.
+fn resumed(graph: &Graph, data: &Dataset, settings: &Settings, name: &str) -> u64 {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.ckpt"));
+    let notes = IndexMap::new();
+    let mut net = on(graph, Isa::detect(), 1);
+    let mut trainer = Trainer::new(&mut net, data.into(), settings).unwrap();
+    trainer.epoch().unwrap();
+    trainer.checkpoint(&path, &notes).unwrap();
+    loop {
+        let mut net = on(graph, Isa::detect(), 2);
+        let mut trainer = Trainer::resume(&mut net, Data::from(data), settings, &path).unwrap();
+        trainer.epoch().unwrap();
+        trainer.checkpoint(&path, &notes).unwrap();
+        if trainer.done() {
+            let losses: Vec<f64> = trainer.progress().history.iter().map(|e| e.loss).collect();
+            trainer.finish();
+            return hash(&net, &losses);
+        }
+    }
+}
+
+fn spec(text: &str) -> Spec {
+    Spec::parse(text, |_| Ok(Vec::new())).unwrap()
+}
+
+fn settings(optimizer: &str) -> Settings {
+    Settings { epochs: 3, batch: 20, shuffle: false, optimizer: spec(optimizer), ..Settings::default() }
+}
+
+const OPTIMIZERS: &[&str] = &[
+    "SGD lr=0.1",
+    "SGD lr=0.05 momentum=0.9 nesterov=true weight_decay=0.001",
+    "SGD lr=0.05 momentum=0.9 dampening=0.1",
+    "Adam lr=0.01",
+    "AdamW lr=0.01",
+    "RMSprop lr=0.003 momentum=0.5 centered=true",
+    "Adagrad lr=0.05",
+];
+
+fn messy_net() -> Graph {
+    disk_net(&["Linear 25", "BatchNorm1d", "Tanh", "Dropout 0.2", "Linear 17", "ReLU", "Linear 2"], "CrossEntropyLoss")
+}
+
+#[test]
+fn every_optimizer_gives_the_same_bits_in_every_way() {
+    // 130 samples in batches of 20: the last one is short.
+    let (graph, data) = (messy_net(), disk(130).train);
+    for (i, optimizer) in OPTIMIZERS.iter().enumerate() {
+        let schedule = Some(spec(["StepLR step_size=1 gamma=0.7", "CosineAnnealingLR warmup=1 eta_min=0.001"][i % 2]));
+        let settings = Settings { accumulate: 1 + i % 2, schedule, ..settings(optimizer) };
+        let want = fit(&graph, Isa::PORTABLE, 1, &data, &settings);
+        for isa in Isa::available() {
+            for threads in [1, 2, 4] {
+                assert_eq!(fit(&graph, isa, threads, &data, &settings), want, "{optimizer} on {isa}, {threads} threads");
+            }
+        }
+        assert_eq!(steps(&graph, &data, &settings), want, "{optimizer}: the four steps");
+        assert_eq!(resumed(&graph, &data, &settings, &format!("bits-{i}")), want, "{optimizer}: resumed");
+        let shuffled = Settings { shuffle: true, clip_norm: Some(0.5), ..settings };
+        let want = fit(&graph, Isa::detect(), 1, &data, &shuffled);
+        assert_eq!(resumed(&graph, &data, &shuffled, &format!("bits-s{i}")), want, "{optimizer}: resumed, shuffled, clipped");
+    }
+}
+
+#[test]
+fn the_reports_networks_give_the_same_bits_in_every_way() {
+    let data = pairs(13, 2).train;
+    for name in PAIR_NETS {
+        let graph = pair_graph(name);
+        let settings = Settings { epochs: 2, batch: 5, ..settings("SGD lr=0.05") };
+        let want = fit(&graph, Isa::detect(), 1, &data, &settings);
+        for isa in Isa::available() {
+            // The portable product is slow: the deep networks take it for one epoch's worth elsewhere.
+            if name.contains("deep") && isa == Isa::PORTABLE {
+                continue;
+            }
+            assert_eq!(fit(&graph, isa, 2, &data, &settings), want, "{name} on {isa}");
+        }
+        assert_eq!(fit(&graph, Isa::detect(), 4, &data, &settings), want, "{name}, 4 threads");
+        assert_eq!(steps(&graph, &data, &settings), want, "{name}: the four steps");
+    }
+}
+
+#[test]
+fn a_seed_another_batch_or_another_rate_changes_the_bits() {
+    let (graph, data) = (messy_net(), disk(60).train);
+    let base = settings("SGD lr=0.1");
+    let want = fit(&graph, Isa::detect(), 1, &data, &base);
+    let others = [
+        Settings { batch: 30, ..base.clone() },
+        Settings { shuffle: true, ..base.clone() },
+        settings("SGD lr=0.11"),
+        Settings { accumulate: 2, ..base.clone() },
+        Settings { clip_norm: Some(0.01), ..base.clone() },
+    ];
+    for other in others {
+        assert_ne!(fit(&graph, Isa::detect(), 1, &data, &other), want, "{other:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused() {
+    let (graph, data) = (messy_net(), disk(60).train);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("other.ckpt");
+    let mut net = on(&graph, Isa::detect(), 1);
+    let mut trainer = Trainer::new(&mut net, (&data).into(), &settings("Adam")).unwrap();
+    trainer.epoch().unwrap();
+    trainer.checkpoint(&path, &IndexMap::new()).unwrap();
+    let mut refused = |graph: &Graph, data: &Dataset, settings: &Settings| {
+        let mut net = on(graph, Isa::detect(), 1);
+        Trainer::resume(&mut net, data.into(), settings, &path).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(refused(&graph, &data, &settings("SGD")).contains("other training settings"));
+    assert!(refused(&graph, &disk(61).train, &settings("Adam")).contains("60 training samples"));
+    let other = disk_net(&["Linear 24", "Linear 2"], "CrossEntropyLoss");
+    assert!(refused(&other, &data, &settings("Adam")).contains("net.0.weight"));
+}
