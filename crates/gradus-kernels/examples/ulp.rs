@@ -9,11 +9,7 @@ type Worst = (f64, f32);
 /// |got − want| in ulp of `want`, and in smallest denormals below the normal range.
 fn ulps(got: f32, want: f64) -> f64 {
     if got.is_nan() || want.is_nan() {
-        return if got.is_nan() && want.is_nan() {
-            0.0
-        } else {
-            f64::INFINITY
-        };
+        return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
     }
     let nearest = want as f32;
     if got == nearest {
@@ -22,11 +18,7 @@ fn ulps(got: f32, want: f64) -> f64 {
     if got.is_infinite() || nearest.is_infinite() {
         // +∞ counts as 2¹²⁸, the number that follows the largest one.
         let big = |x: f32| {
-            if x.is_infinite() {
-                2f64.powi(128).copysign(f64::from(x))
-            } else {
-                f64::from(x)
-            }
+            if x.is_infinite() { 2f64.powi(128).copysign(f64::from(x)) } else { f64::from(x) }
         };
         return (big(got) - want).abs() / 2f64.powi(104);
     }
@@ -34,11 +26,7 @@ fn ulps(got: f32, want: f64) -> f64 {
     (f64::from(got) - want).abs() / 2f64.powi(exponent)
 }
 
-fn worst(
-    f: impl Fn(f32) -> f32,
-    exact: impl Fn(f64) -> f64,
-    inputs: std::ops::Range<u64>,
-) -> Worst {
+fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, inputs: std::ops::Range<u64>) -> Worst {
     let mut worst = (0.0, 0.0);
     for bits in inputs {
         let x = f32::from_bits(bits as u32);
@@ -51,21 +39,13 @@ fn worst(
 }
 
 fn sigmoid64(x: f64) -> f64 {
-    if x < 0.0 {
-        x.exp() / (1.0 + x.exp())
-    } else {
-        1.0 / (1.0 + (-x).exp())
-    }
+    if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
 }
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
-    let threads: u64 = arguments
-        .next()
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(1)
-        .clamp(1, 64);
+    let threads: u64 = arguments.next().and_then(|t| t.parse().ok()).unwrap_or(1).clamp(1, 64);
     let bound = match name.as_str() {
         "exp" | "log" => 1.5,
         "tanh" | "sigmoid" => 2.5,

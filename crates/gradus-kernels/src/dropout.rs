@@ -29,10 +29,7 @@ pub struct Dropout {
 /// # Panics
 /// Unless 0 ≤ p ≤ 1.
 pub fn threshold(p: f64) -> u64 {
-    assert!(
-        (0.0..=1.0).contains(&p),
-        "dropout: {p} is not a probability"
-    );
+    assert!((0.0..=1.0).contains(&p), "dropout: {p} is not a probability");
     // Exact: a product by a power of two; half goes up.
     (p * 4_294_967_296.0 + 0.5) as u64
 }
@@ -40,10 +37,7 @@ pub fn threshold(p: f64) -> u64 {
 /// Whether element `e` is kept in step `step` of the stream `key`: word 0 of the block (e, step) reaches the threshold.
 #[inline(always)]
 pub fn kept(key: [u32; 2], step: u64, e: u64, threshold: u64) -> bool {
-    let word = philox4x32_10(
-        key,
-        [e as u32, (e >> 32) as u32, step as u32, (step >> 32) as u32],
-    )[0];
+    let word = philox4x32_10(key, [e as u32, (e >> 32) as u32, step as u32, (step >> 32) as u32])[0];
     u64::from(word) >= threshold
 }
 
@@ -92,10 +86,7 @@ mod tests {
 
     #[test]
     fn thresholds() {
-        assert_eq!(
-            (threshold(0.0), threshold(0.5), threshold(1.0)),
-            (0, 1 << 31, 1 << 32)
-        );
+        assert_eq!((threshold(0.0), threshold(0.5), threshold(1.0)), (0, 1 << 31, 1 << 32));
         assert_eq!((threshold(1e-12), threshold(0.1)), (0, 429_496_730));
         assert!(std::panic::catch_unwind(|| threshold(f64::NAN)).is_err());
         assert!(std::panic::catch_unwind(|| threshold(-0.1)).is_err());
@@ -129,17 +120,9 @@ mod tests {
                 for j in 0..n {
                     for r in 0..d.group {
                         let at = (b * d.group + r) * ld + j;
-                        let [word, ..] =
-                            philox4x32_10(d.key, [e, 0, d.step as u32, (d.step >> 32) as u32]);
+                        let [word, ..] = philox4x32_10(d.key, [e, 0, d.step as u32, (d.step >> 32) as u32]);
                         let keep = f64::from(word) / 4_294_967_296.0 >= d.p;
-                        assert_eq!(
-                            y[at],
-                            if keep {
-                                x[at] * (1.0 / (1.0 - d.p)) as f32
-                            } else {
-                                0.0
-                            }
-                        );
+                        assert_eq!(y[at], if keep { x[at] * (1.0 / (1.0 - d.p)) as f32 } else { 0.0 });
                         e += 1;
                     }
                 }
@@ -159,15 +142,7 @@ mod tests {
     #[test]
     fn about_p_of_them_are_dropped_and_dropping_stops_nan() {
         let n = 100_000;
-        let d = Dropout {
-            samples: 1,
-            group: 1,
-            n,
-            ld: n,
-            key: [3, 4],
-            step: 9,
-            p: 0.3,
-        };
+        let d = Dropout { samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3 };
         let mut y = vec![0.0; n];
         dropout(&Cpu::new(1), &d, &vec![1.0; n], &mut y);
         let dropped = y.iter().filter(|y| **y == 0.0).count() as f64 / n as f64;

@@ -5,7 +5,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, Lanes, check, extent, load, load_any, mask, store, store_any};
+use crate::math::{LANES, Lanes, check, extent, load, load_any, store, store_any};
 
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,12 +99,12 @@ impl Window {
     }
 }
 
-/// Adds to sixteen channels of a pixel, in place; what lies past the width stays what it is (but −0 may become 0).
+/// Adds to sixteen channels of a pixel, in place. `v` is 0 past the width, so that nothing changes there.
 #[inline(always)]
 fn add_to(x: &mut [f32], at: usize, width: usize, v: &Lanes) {
-    let (mut sum, mask) = (load_any(x, at, width), mask(width));
+    let mut sum = load_any(x, at, width);
     for l in 0..LANES {
-        sum[l] += f32::from_bits(v[l].to_bits() & mask[l]);
+        sum[l] += v[l];
     }
     store_any(x, at, width, &sum);
 }
