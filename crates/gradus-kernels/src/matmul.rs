@@ -886,7 +886,7 @@ pub(crate) mod tests {
             for row in 0..rows {
                 for x in &mut all[row * ld..][..n] {
                     let bits = self.bits(); // 31 of them
-                    *x = if bits % 32 == 0 { 0.0 } else { bits as f32 / (1 << 30) as f32 - 1.0 };
+                    *x = if bits.is_multiple_of(32) { 0.0 } else { bits as f32 / (1 << 30) as f32 - 1.0 };
                 }
             }
             all
@@ -941,7 +941,7 @@ pub(crate) mod tests {
                     if x > 0.0 {
                         x
                     } else {
-                        f64::from(slope) * x
+                        slope * x
                     }
                 }
                 Map::Tanh => x.tanh(),

@@ -11,8 +11,8 @@ pub enum Map {
     Identity,
     /// max(x, 0); NaN stays NaN.
     ReLU,
-    /// x where x > 0, else slope·x. The slope is not negative: the derivative is taken from the output's sign.
-    LeakyReLU(f32),
+    /// x where x > 0, else slope·x, with the slope rounded to f32. It is not negative: the derivative is taken from the output's sign.
+    LeakyReLU(f64),
     /// The hyperbolic tangent, [`math::tanh`].
     Tanh,
     /// 1 / (1 + e⁻ˣ), [`math::sigmoid`].
@@ -36,7 +36,7 @@ impl Map {
                 if x > 0.0 {
                     x
                 } else {
-                    slope * x
+                    slope as f32 * x
                 }
             }
             Map::Tanh => math::tanh(x),
@@ -60,7 +60,7 @@ impl Map {
                 if y > 0.0 {
                     1.0
                 } else {
-                    slope
+                    slope as f32
                 }
             }
             Map::Tanh => (-y).mul_add(y, 1.0),
@@ -300,8 +300,11 @@ mod tests {
             Map::Identity => (x, 1.0),
             Map::ReLU => (x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 }),
             Map::LeakyReLU(slope) => {
-                let slope = f64::from(slope);
-                if x > 0.0 { (x, 1.0) } else { (slope * x, slope) }
+                if x > 0.0 {
+                    (x, 1.0)
+                } else {
+                    (slope * x, slope)
+                }
             }
             Map::Tanh => (x.tanh(), 1.0 / x.cosh().powi(2)),
             Map::Sigmoid => (1.0 / (1.0 + (-x).exp()), 1.0 / (2.0 + x.exp() + (-x).exp())),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use gradus::Registry;
 use gradus::data::Schema;
 use gradus::error::{Error, Result};
 use gradus::net::{Architecture, Branch, Graph, Join, Loss};
 use gradus::spec::Spec;
 use gradus::train::{Keep, Settings};
-use gradus::Registry;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -55,12 +55,21 @@ impl ArmSettings {
     /// # Errors
     /// Hardly: [`Study::parse`](crate::Study::parse) has resolved it before; a table may have changed since.
     pub fn graph(&self) -> Result<Graph> {
-        Graph::resolve(&self.architecture, &self.data.schema()?, &Registry::new())
+        self.graph_with(&Registry::new())
+    }
+
+    /// As [`ArmSettings::graph`], with layers and losses of a user's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn graph_with(&self, registry: &Registry) -> Result<Graph> {
+        Graph::resolve(&self.architecture, &self.data.schema()?, registry)
     }
 
     /// Whether two arms do the same, whatever they are called.
     pub fn same_as(&self, other: &ArmSettings) -> bool {
-        (&self.architecture, &self.train, &self.data, self.dtype) == (&other.architecture, &other.train, &other.data, other.dtype)
+        (&self.architecture, &self.train, &self.data, self.dtype)
+            == (&other.architecture, &other.train, &other.data, other.dtype)
     }
 }
 
@@ -73,7 +82,12 @@ pub(crate) struct Shared<'s> {
 }
 
 /// Reads an arm that is written out, and resolves it.
-pub(crate) fn read(name: &str, entry: &Entry, shared: &Shared<'_>, schemas: &mut Vec<(DataSettings, Schema)>) -> Read<ArmSettings> {
+pub(crate) fn read(
+    name: &str,
+    entry: &Entry,
+    shared: &Shared<'_>,
+    schemas: &mut Vec<(DataSettings, Schema)>,
+) -> Read<ArmSettings> {
     let Value::Table(table) = &entry.node.value else { return Err(entry.node.place.error("an arm is a table")) };
     let (keys, place) = (Keys::new(&ARM, table), &entry.key);
     let merged = |section, base: &Table, name: &str| {
@@ -131,7 +145,9 @@ fn train(table: &Table, validation: usize, arm: &Place, registry: &Registry) -> 
         let wants = [("patience", settings.patience.is_some()), ("keep", settings.keep == Keep::Best)];
         if let Some((name, _)) = wants.into_iter().find(|(_, wanted)| *wanted) {
             let node = keys.get(name).expect("it is not the default");
-            return Err(node.place.error(format_args!("`{name}` looks at validation samples: give `validation` in [data], say 100")));
+            return Err(node
+                .place
+                .error(format_args!("`{name}` looks at validation samples: give `validation` in [data], say 100")));
         }
     }
     Ok((settings, if keys.text("dtype").as_deref() == Some("f64") { Dtype::F64 } else { Dtype::F32 }))
@@ -149,11 +165,15 @@ fn architecture(table: &Table, place: &Place, registry: &Registry) -> Read<Archi
         }
     }
     if branches.is_empty() {
-        return Err(place.error("this arm has no branch: give one, `net = { from = \"…\", layers = […] }`, or a `base`"));
+        return Err(
+            place.error("this arm has no branch: give one, `net = { from = \"…\", layers = […] }`, or a `base`")
+        );
     }
     let mut losses = IndexMap::new();
     for (name, entry) in keys.table("loss").into_iter().flatten() {
-        let Value::Table(loss) = &entry.node.value else { return Err(entry.node.place.error("there is no loss to delete")) };
+        let Value::Table(loss) = &entry.node.value else {
+            return Err(entry.node.place.error("there is no loss to delete"));
+        };
         let keys = Keys::new(&LOSS, loss);
         let loss = Loss {
             of: tap(keys.need("of", &entry.key)?)?,
@@ -164,7 +184,9 @@ fn architecture(table: &Table, place: &Place, registry: &Registry) -> Read<Archi
         losses.insert(name.clone(), loss);
     }
     if losses.is_empty() {
-        return Err(place.error("this arm has no loss: what should it learn? `loss.NAME = { of = \"branch\", kind = \"…\" }`"));
+        return Err(
+            place.error("this arm has no loss: what should it learn? `loss.NAME = { of = \"branch\", kind = \"…\" }`")
+        );
     }
     let freeze = keys.texts("freeze").into_iter().map(|(t, _)| t.to_string()).collect();
     Ok(Architecture { branches, losses, init: keys.text("init"), freeze })
@@ -199,9 +221,16 @@ fn located(e: &Error, table: &Table, arm: &str, place: &Place) -> Box<Diagnostic
 
 fn find(message: &str, table: &Table) -> Option<Place> {
     let (path, rest) = message.split_once(": ").unwrap_or(("", message));
+    if path.ends_with("in a circle") {
+        return table.get(rest.split(", ").next()?).map(|e| e.key.clone());
+    }
     if path == "freeze" {
         let keys = Keys::new(&ARM, table);
-        return keys.texts("freeze").into_iter().find(|(t, _)| rest.contains(&format!("`{t}`"))).map(|(_, p)| p.clone());
+        return keys
+            .texts("freeze")
+            .into_iter()
+            .find(|(t, _)| rest.contains(&format!("`{t}`")))
+            .map(|(_, p)| p.clone());
     }
     if let Some(name) = path.strip_prefix("loss.") {
         let entry = table.get("loss")?.node.table()?.get(name)?;
@@ -225,9 +254,20 @@ fn find(message: &str, table: &Table) -> Option<Place> {
         return layer(table, branch, label).or_else(|| Some(entry.key.clone()));
     }
     if rest.starts_with("from") || rest.starts_with("`from`") || rest.starts_with("cannot ") {
-        return branch.get("from").map(|e| e.node.place.clone());
+        let from = &branch.get("from")?.node;
+        let Value::List(items) = &from.value else { return Some(from.place.clone()) };
+        // The first place that the message names, if it is one of them that does not fit.
+        let quoted = rest.split('`').skip(1).step_by(2).find_map(|word| {
+            items
+                .iter()
+                .find(|n| matches!(&n.value, Value::Text(t) if t == word || t.split([':', '[']).next() == Some(word)))
+        });
+        return Some(quoted.filter(|_| !rest.starts_with("cannot ")).unwrap_or(from).place.clone());
     }
-    let key = ["share", "like"].into_iter().find_map(|k| branch.get(k)).filter(|_| rest.contains("share") || rest.contains("no branch"));
+    let key = ["share", "like"]
+        .into_iter()
+        .find_map(|k| branch.get(k))
+        .filter(|_| rest.contains("share") || rest.contains("no branch"));
     Some(key.map_or(&entry.key, |e| &e.node.place).clone())
 }
 

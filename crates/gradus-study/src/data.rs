@@ -51,7 +51,9 @@ impl Source {
                  input `pair` (2, 14, 14), of which `pair[0]` and `pair[1]` are the two images; targets `larger`, of classes \"first is \
                  smaller\", \"first is larger\", and `digits`, two labels of the classes 0 to 9: `digits[0]`, `digits[1]`"
             }
-            Source::Mnist => "single digits, drawn without replacement\ninput `image` (1, 28, 28); target `digit`, of classes 0 to 9",
+            Source::Mnist => {
+                "single digits, drawn without replacement\ninput `image` (1, 28, 28); target `digit`, of classes 0 to 9"
+            }
             Source::Csv => {
                 "a table with a header: one column is the target, all others are features\n\
                  input `x`; target `y`: classes when the column has words or whole numbers from 0 to 99, values otherwise"
@@ -138,7 +140,8 @@ impl DataSettings {
 
     /// Of a checked table that names its source; `folder` is where relative paths of the file begin.
     pub(crate) fn of(keys: &Keys<'_>, folder: &Path) -> DataSettings {
-        let source = keys.text("source").and_then(|s| Source::ALL.into_iter().find(|x| x.name() == s)).expect("checked");
+        let source =
+            keys.text("source").and_then(|s| Source::ALL.into_iter().find(|x| x.name() == s)).expect("checked");
         let path = |name: &str| {
             let node = keys.get(name)?;
             // A path given on the command line begins where the user is.
@@ -182,7 +185,12 @@ impl DataSettings {
         if !(self.test_share > 0.0 && self.test_share < 1.0) {
             fail!(Argument, "`test_share` must be above 0 and below 1, found {}", self.test_share);
         }
-        let set = [("square", self.square), ("dir", self.dir.is_some()), ("file", self.file.is_some()), ("test_file", self.test_file.is_some())];
+        let set = [
+            ("square", self.square),
+            ("dir", self.dir.is_some()),
+            ("file", self.file.is_some()),
+            ("test_file", self.test_file.is_some()),
+        ];
         for (name, _) in set.into_iter().filter(|(_, set)| *set) {
             let only = DATA.key(name).map_or(&[][..], |k| k.only);
             if !only.contains(&self.source.name()) {
@@ -209,11 +217,15 @@ impl DataSettings {
         self.check()?;
         let seed = self.seed.map_or(seed, Seed);
         let mut split = match self.source {
-            Source::Disk => disk_with(&DiskOptions { train: self.train(), test: self.test(), square: self.square }, seed)?,
+            Source::Disk => {
+                disk_with(&DiskOptions { train: self.train(), test: self.test(), square: self.square }, seed)?
+            }
             Source::MnistPairs => {
                 self.with_digits(|train, test| generate_pair_sets(train, test, self.train(), self.test(), seed))?
             }
-            Source::Mnist => self.with_digits(|train, test| mnist(train, test, self.train(), self.test(), self.side, seed))?,
+            Source::Mnist => {
+                self.with_digits(|train, test| mnist(train, test, self.train(), self.test(), self.side, seed))?
+            }
             Source::Csv => self.table(seed)?,
         };
         if self.validation > 0 {
@@ -258,7 +270,10 @@ impl DataSettings {
 
     fn file(&self, path: &Path, like: Option<&Schema>) -> Result<Dataset> {
         let kind = like.and_then(|s| s.targets.get("y").cloned());
-        load_table(path, &TableOptions { shape: self.shape.clone(), column: self.target.clone(), kind, ..TableOptions::default() })
+        load_table(
+            path,
+            &TableOptions { shape: self.shape.clone(), column: self.target.clone(), kind, ..TableOptions::default() },
+        )
     }
 
     fn table(&self, seed: Seed) -> Result<Split> {
@@ -267,7 +282,9 @@ impl DataSettings {
         let first = |data: Dataset, n: Option<usize>, key: &str, what: &str| -> Result<Dataset> {
             match n {
                 None => Ok(data),
-                Some(n) if n > data.len() => fail!(Argument, "`{what}` = {n}, but there are {} samples for it", data.len()),
+                Some(n) if n > data.len() => {
+                    fail!(Argument, "`{what}` = {n}, but there are {} samples for it", data.len())
+                }
                 Some(n) => Ok(data.select(&permutation(seed.key(key), data.len())[..n])),
             }
         };
@@ -279,7 +296,13 @@ impl DataSettings {
             None => {
                 let n = (all.len() as f64 * self.test_share).round() as usize;
                 if n == 0 || n >= all.len() {
-                    fail!(Data, "{}: a `test_share` of {} of {} samples leaves nothing", path.display(), self.test_share, all.len());
+                    fail!(
+                        Data,
+                        "{}: a `test_share` of {} of {} samples leaves nothing",
+                        path.display(),
+                        self.test_share,
+                        all.len()
+                    );
                 }
                 let order = permutation(seed.key("csv.split"), all.len());
                 (all.select(&order[n..]), all.select(&order[..n]))
@@ -322,18 +345,24 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("gradus-study-csv-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("t.csv");
-        let rows: String = (0..50).map(|i| format!("{i},{},{}\n", 2 * i, if i % 2 == 0 { "even" } else { "odd" })).collect();
+        let rows: String =
+            (0..50).map(|i| format!("{i},{},{}\n", 2 * i, if i % 2 == 0 { "even" } else { "odd" })).collect();
         std::fs::write(&file, format!("a,b,kind\n{rows}")).unwrap();
         let d = DataSettings { file: Some(file.clone()), raw: true, ..DataSettings::new(Source::Csv) };
         assert_eq!(d.schema().unwrap().to_string(), "x 2 -> y (2 classes)");
         let (split, _) = d.load(Seed(1)).unwrap();
         assert_eq!((split.train.len(), split.test.len()), (40, 10));
-        let mut seen: Vec<u32> = [&split.train, &split.test].iter().flat_map(|d| d.inputs["x"].outer_iter().map(|r| r[[0]] as u32).collect::<Vec<_>>()).collect();
+        let mut seen: Vec<u32> = [&split.train, &split.test]
+            .iter()
+            .flat_map(|d| d.inputs["x"].outer_iter().map(|r| r[[0]] as u32).collect::<Vec<_>>())
+            .collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..50).collect::<Vec<_>>());
         let both = DataSettings { test_file: Some(file), train: Some(7), ..d.clone() };
         assert_eq!(both.load(Seed(1)).map(|(s, _)| (s.train.len(), s.test.len())).unwrap(), (7, 50));
-        assert!(DataSettings { train: Some(41), ..d.clone() }.load(Seed(1)).unwrap_err().to_string().contains("40 samples"));
+        assert!(
+            DataSettings { train: Some(41), ..d.clone() }.load(Seed(1)).unwrap_err().to_string().contains("40 samples")
+        );
         assert!(DataSettings { file: None, ..d }.check().unwrap_err().to_string().contains("`file`"));
         std::fs::remove_dir_all(dir).unwrap();
     }

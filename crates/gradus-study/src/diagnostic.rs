@@ -97,7 +97,8 @@ impl Diagnostic {
             if Arc::ptr_eq(&place.source, &self.place.source) {
                 snippet = snippet.annotation(note);
             } else {
-                other = Some(Snippet::source(place.source.text.as_str()).path(place.source.name.as_str()).annotation(note));
+                other =
+                    Some(Snippet::source(place.source.text.as_str()).path(place.source.name.as_str()).annotation(note));
             }
         }
         let mut group = Level::ERROR.primary_title(self.message.as_str()).element(snippet);
@@ -176,7 +177,10 @@ mod tests {
         let d = place("x = 1\ntitel = \"é\"\n", 6..11).error("unknown key `titel`; did you mean `title`?");
         assert_eq!((d.position(), d.excerpt()), ((2, 1), "titel"));
         let report = d.to_string();
-        assert!(report.contains("a.toml:2:1") && report.contains("^^^^^") && report.contains("did you mean"), "{report}");
+        assert!(
+            report.contains("a.toml:2:1") && report.contains("^^^^^") && report.contains("did you mean"),
+            "{report}"
+        );
         assert!(d.render(true).contains('\u{1b}') && !report.contains('\u{1b}'));
     }
 

@@ -118,10 +118,16 @@ pub fn page(topic: &str) -> Result<String> {
         }
     }
     if found.is_empty() {
-        let names: Vec<&str> =
-            pages.iter().flat_map(|(t, p)| [Some(t.name.as_str()), if let Page::Key(_, k) = p { Some(k.name) } else { None }]).flatten().collect();
+        let names: Vec<&str> = pages
+            .iter()
+            .flat_map(|(t, p)| [Some(t.name.as_str()), if let Page::Key(_, k) = p { Some(k.name) } else { None }])
+            .flatten()
+            .collect();
         let near = suggest(topic, &names);
-        return Err(Error::new(Kind::Name, format_args!("there is no page about `{topic}`{near} (`gradus help` lists all)")));
+        return Err(Error::new(
+            Kind::Name,
+            format_args!("there is no page about `{topic}`{near} (`gradus help` lists all)"),
+        ));
     }
     Ok(found.join("\n"))
 }
@@ -139,12 +145,14 @@ impl Page {
                     let _ = writeln!(text, "    {line}");
                 }
                 let _ = write!(text, "\nIn a file\n  [data]\n  source = \"{}\"\n\nKeys\n", source.name());
-                let keys = crate::keys::DATA.keys.iter().filter(|k| k.only.is_empty() || k.only.contains(&source.name()));
+                let keys =
+                    crate::keys::DATA.keys.iter().filter(|k| k.only.is_empty() || k.only.contains(&source.name()));
                 list_keys(&mut text, keys.filter(|k| k.name != "source"));
                 text
             }
             Page::Section(section) => {
-                let mut text = format!("{}: {}\n\n{}\n\nKeys\n", section.name, section.written, wrap(section.summary, 4));
+                let mut text =
+                    format!("{}: {}\n\n{}\n\nKeys\n", section.name, section.written, wrap(section.summary, 4));
                 list_keys(&mut text, section.keys.iter());
                 if let Some(other) = section.others {
                     let _ = writeln!(text, "  Every other key names a {}: {}", other.name, other.written);
@@ -153,7 +161,12 @@ impl Page {
             }
             Page::Key(section, key) => {
                 let mut text = format!("{}: a key of {}\n\n{}\n\n", key.name, section.written, wrap(key.help, 4));
-                let _ = writeln!(text, "  is       {}{}", key.kind, if key.removable() { ", or false: as if left out" } else { "" });
+                let _ = writeln!(
+                    text,
+                    "  is       {}{}",
+                    key.kind,
+                    if key.removable() { ", or false: as if left out" } else { "" }
+                );
                 let _ = writeln!(text, "  default  {}", default(key.default, "none"));
                 if !key.only.is_empty() {
                     let _ = writeln!(text, "  only     for source = {}", key.only.join(", "));
@@ -208,7 +221,10 @@ fn spec(family: Family, about: &About) -> String {
     }
     let _ = write!(text, "\nIn a file\n  \"{}\"\n  {}\n", in_words(name, args), in_table(family, name, args));
     if family == Family::Layer {
-        let _ = writeln!(text, "  A layer may have a label, \"a: {name} …\", for taps as in `from = \"branch:a\"`, and `init=NAME`.");
+        let _ = writeln!(
+            text,
+            "  A layer may have a label, \"a: {name} …\", for taps as in `from = \"branch:a\"`, and `init=NAME`."
+        );
     }
     text
 }
@@ -291,7 +307,10 @@ mod tests {
         for family in Family::ALL {
             for about in family.list() {
                 let words = in_words(about.name, about.args);
-                let source = std::sync::Arc::new(SourceText { name: "x".into(), text: format!("t = {}", in_table(family, about.name, about.args)) });
+                let source = std::sync::Arc::new(SourceText {
+                    name: "x".into(),
+                    text: format!("t = {}", in_table(family, about.name, about.args)),
+                });
                 let table = crate::tree::parse(&source).unwrap();
                 let node = Node { value: Value::Text(words), ..table["t"].node.clone() };
                 let a = crate::spec::read(&node, family, &registry).unwrap();

@@ -89,10 +89,14 @@ impl fmt::Display for KeyKind {
             KeyKind::Flag => "true or false",
             KeyKind::Choice(words) => return write!(f, "one of {}", words.join(", ")),
             KeyKind::Init => "the name of an initialiser",
-            KeyKind::Spec(family) => return write!(f, "{}: \"NAME key=value\" or {{ name = \"NAME\", key = value }}", family.article()),
+            KeyKind::Spec(family) => {
+                return write!(f, "{}: \"NAME key=value\" or {{ name = \"NAME\", key = value }}", family.article());
+            }
             KeyKind::Tap => "a place: \"branch\" or \"branch:layer\"",
             KeyKind::Taps => "a place or a list of them: \"input\", \"input[0]\", \"branch\", \"branch:layer\"",
-            KeyKind::Layers => "a list of layers: \"Conv2d 16 3\" or { layer = \"Conv2d\", out_channels = 16, kernel_size = 3 }",
+            KeyKind::Layers => {
+                "a list of layers: \"Conv2d 16 3\" or { layer = \"Conv2d\", out_channels = 16, kernel_size = 3 }"
+            }
             KeyKind::Texts => "a list of texts",
             KeyKind::Counts => "a list of whole numbers from 1 on",
             KeyKind::Table(section) => return write!(f, "a table {}", section.written),
@@ -136,20 +140,76 @@ pub static DATA: Section = Section {
         key("source", KeyKind::Choice(crate::data::SOURCES), None, "where the samples come from"),
         key("train", KeyKind::Count, Some(""), "training samples; 1000 when left out (csv: all there are)"),
         key("test", KeyKind::Count, Some(""), "test samples; 1000 when left out (csv: all there are)"),
-        key("validation", KeyKind::Natural, Some("0"), "training samples held out to choose the best epoch and to stop early"),
+        key(
+            "validation",
+            KeyKind::Natural,
+            Some("0"),
+            "training samples held out to choose the best epoch and to stop early",
+        ),
         key("raw", KeyKind::Flag, Some("false"), "leave the inputs as they are, not scaled to mean 0 and deviation 1"),
-        key("seed", KeyKind::Natural, Some(""), "fixes the draw: the same data in every round; drawn from the round's seed when left out"),
-        of(&["disk"], key("square", KeyKind::Flag, Some("false"), "label the inside of a square (64 % of the area) as R2 did, not of the circle")),
+        key(
+            "seed",
+            KeyKind::Natural,
+            Some(""),
+            "fixes the draw: the same data in every round; drawn from the round's seed when left out",
+        ),
+        of(
+            &["disk"],
+            key(
+                "square",
+                KeyKind::Flag,
+                Some("false"),
+                "label the inside of a square (64 % of the area) as R2 did, not of the circle",
+            ),
+        ),
         of(
             &["mnist-pairs", "mnist"],
-            key("dir", KeyKind::Text, Some(""), "folder with MNIST's four files, gz or not; the embedded digits when left out"),
+            key(
+                "dir",
+                KeyKind::Text,
+                Some(""),
+                "folder with MNIST's four files, gz or not; the embedded digits when left out",
+            ),
         ),
-        of(&["mnist"], key("side", KeyKind::Choice(&["28", "14"]), Some("28"), "pixels of a side: 28, or 14 for images averaged 2×2")),
-        of(&["csv"], key("file", KeyKind::Text, Some(""), "CSV file with a header (needed), beside the study unless it says where")),
-        of(&["csv"], key("test_file", KeyKind::Text, Some(""), "CSV file of the test samples; a part of `file` when left out")),
-        of(&["csv"], key("test_share", KeyKind::Share, Some("0.2"), "part of `file` that is drawn for the test when there is no `test_file`")),
-        of(&["csv"], key("target", KeyKind::Text, Some(""), "header of the column to predict; the last one when left out")),
-        of(&["csv"], key("shape", KeyKind::Counts, Some(""), "shape of one sample, such as [1, 28, 28]; a vector when left out")),
+        of(
+            &["mnist"],
+            key(
+                "side",
+                KeyKind::Choice(&["28", "14"]),
+                Some("28"),
+                "pixels of a side: 28, or 14 for images averaged 2×2",
+            ),
+        ),
+        of(
+            &["csv"],
+            key(
+                "file",
+                KeyKind::Text,
+                Some(""),
+                "CSV file with a header (needed), beside the study unless it says where",
+            ),
+        ),
+        of(
+            &["csv"],
+            key("test_file", KeyKind::Text, Some(""), "CSV file of the test samples; a part of `file` when left out"),
+        ),
+        of(
+            &["csv"],
+            key(
+                "test_share",
+                KeyKind::Share,
+                Some("0.2"),
+                "part of `file` that is drawn for the test when there is no `test_file`",
+            ),
+        ),
+        of(
+            &["csv"],
+            key("target", KeyKind::Text, Some(""), "header of the column to predict; the last one when left out"),
+        ),
+        of(
+            &["csv"],
+            key("shape", KeyKind::Counts, Some(""), "shape of one sample, such as [1, 28, 28]; a vector when left out"),
+        ),
     ],
     others: None,
 };
@@ -163,14 +223,49 @@ pub static TRAIN: Section = Section {
         key("epochs", KeyKind::Count, Some("10"), "passes over the training samples"),
         key("batch", KeyKind::Count, Some("50"), "samples in a batch; the last one of an epoch may be shorter"),
         key("shuffle", KeyKind::Flag, Some("true"), "give every epoch an order of its own"),
-        key("optimizer", KeyKind::Spec(Family::Optimizer), Some("SGD lr=0.01"), "the rule that turns gradients into steps"),
-        key("schedule", KeyKind::Spec(Family::Schedule), Some(""), "how the learning rate changes; constant when left out"),
+        key(
+            "optimizer",
+            KeyKind::Spec(Family::Optimizer),
+            Some("SGD lr=0.01"),
+            "the rule that turns gradients into steps",
+        ),
+        key(
+            "schedule",
+            KeyKind::Spec(Family::Schedule),
+            Some(""),
+            "how the learning rate changes; constant when left out",
+        ),
         key("accumulate", KeyKind::Count, Some("1"), "batches whose gradients are averaged before an update"),
-        key("clip_norm", KeyKind::Positive, Some(""), "largest Euclidean norm of all gradients together; no limit when left out"),
-        key("clip_value", KeyKind::Positive, Some(""), "largest absolute value of a number of a gradient; no limit when left out"),
-        key("patience", KeyKind::Count, Some(""), "epochs without a better validation loss before training stops; never when left out"),
-        key("keep", KeyKind::Choice(&["last", "best"]), Some("last"), "the result: the last epoch's weights, or those with the lowest validation loss"),
-        key("dtype", KeyKind::Choice(&["f32", "f64"]), Some("f32"), "f32: fast; f64: double precision by definition, slow"),
+        key(
+            "clip_norm",
+            KeyKind::Positive,
+            Some(""),
+            "largest Euclidean norm of all gradients together; no limit when left out",
+        ),
+        key(
+            "clip_value",
+            KeyKind::Positive,
+            Some(""),
+            "largest absolute value of a number of a gradient; no limit when left out",
+        ),
+        key(
+            "patience",
+            KeyKind::Count,
+            Some(""),
+            "epochs without a better validation loss before training stops; never when left out",
+        ),
+        key(
+            "keep",
+            KeyKind::Choice(&["last", "best"]),
+            Some("last"),
+            "the result: the last epoch's weights, or those with the lowest validation loss",
+        ),
+        key(
+            "dtype",
+            KeyKind::Choice(&["f32", "f64"]),
+            Some("f32"),
+            "f32: fast; f64: double precision by definition, slow",
+        ),
     ],
     others: None,
 };
@@ -189,7 +284,12 @@ pub static ARM: Section = Section {
         key("freeze", KeyKind::Texts, Some(""), "parameters that are not trained: \"left.*\", \"*.bias\""),
         key("train", KeyKind::Table(&TRAIN), Some(""), "what differs from [train]"),
         key("data", KeyKind::Table(&DATA), Some(""), "what differs from [data]"),
-        key("loss", KeyKind::Named(&LOSS), Some(""), "losses by name; the first one's branch is what the network predicts"),
+        key(
+            "loss",
+            KeyKind::Named(&LOSS),
+            Some(""),
+            "losses by name; the first one's branch is what the network predicts",
+        ),
     ],
     others: Some(&BRANCH),
 };
@@ -200,11 +300,21 @@ pub static BRANCH: Section = Section {
     written: "BRANCH = { from = …, layers = […] }",
     summary: "A chain of layers: what feeds it, and its layers or the branch it takes them from.",
     keys: &[
-        key("from", KeyKind::Taps, None, "what feeds it: an input, `input[0]`, another branch, or `branch:layer` after that layer"),
+        key(
+            "from",
+            KeyKind::Taps,
+            None,
+            "what feeds it: an input, `input[0]`, another branch, or `branch:layer` after that layer",
+        ),
         key("layers", KeyKind::Layers, Some(""), "its layers, in order"),
         key("like", KeyKind::Name, Some(""), "the branch whose layers it has, with weights of its own"),
         key("share", KeyKind::Name, Some(""), "the branch whose layers and weights it uses"),
-        key("join", KeyKind::Choice(&["concat", "add"]), Some("concat"), "how several feeds become one: along channels (features), or their sum"),
+        key(
+            "join",
+            KeyKind::Choice(&["concat", "add"]),
+            Some("concat"),
+            "how several feeds become one: along channels (features), or their sum",
+        ),
     ],
     others: None,
 };
@@ -216,7 +326,12 @@ pub static LOSS: Section = Section {
     summary: "What the network is trained for: the sum of all losses, each times its weight.",
     keys: &[
         key("of", KeyKind::Tap, None, "the branch that is judged"),
-        key("target", KeyKind::Tap, Some(""), "the target it should meet, or `target[0]`, one label of several; the first when left out"),
+        key(
+            "target",
+            KeyKind::Tap,
+            Some(""),
+            "the target it should meet, or `target[0]`, one label of several; the first when left out",
+        ),
         key("kind", KeyKind::Spec(Family::Loss), None, "how they are compared"),
         key("weight", KeyKind::Number, Some("1.0"), "its factor in the sum"),
     ],

@@ -28,7 +28,13 @@ pub(crate) fn write_out(arms: &Table, registry: &Registry) -> Read<Table> {
     Ok(arms.keys().filter_map(|name| done.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
-fn arm<'t>(name: &'t str, arms: &'t Table, done: &mut Table, chain: &mut Vec<&'t str>, registry: &Registry) -> Read<Entry> {
+fn arm<'t>(
+    name: &'t str,
+    arms: &'t Table,
+    done: &mut Table,
+    chain: &mut Vec<&'t str>,
+    registry: &Registry,
+) -> Read<Entry> {
     if let Some(entry) = done.get(name) {
         return Ok(entry.clone());
     }
@@ -38,7 +44,9 @@ fn arm<'t>(name: &'t str, arms: &'t Table, done: &mut Table, chain: &mut Vec<&'t
     if let Some(Node { value: Value::Text(base), place }) = patch.get("base").map(|e| &e.node) {
         chain.push(name);
         if chain.contains(&base.as_str()) {
-            return Err(place.error(format_args!("arms are each other's base in a circle: {} → {base}", chain.join(" → "))));
+            return Err(
+                place.error(format_args!("arms are each other's base in a circle: {} → {base}", chain.join(" → ")))
+            );
         }
         let Some((base, _)) = arms.get_key_value(base) else {
             let known: Vec<&str> = arms.keys().map(String::as_str).filter(|k| *k != name).collect();
@@ -71,13 +79,18 @@ fn arm<'t>(name: &'t str, arms: &'t Table, done: &mut Table, chain: &mut Vec<&'t
     };
     let losses = table.get("loss").and_then(|e| e.node.table()).map_or(0, Table::len);
     if table.len() > MAX_PARTS || losses > MAX_PARTS || table.values().map(layers).sum::<usize>() > MAX_LAYERS {
-        return Err(key.error(format_args!("an arm has at most {MAX_PARTS} branches and losses, and {MAX_LAYERS} layers")));
+        return Err(
+            key.error(format_args!("an arm has at most {MAX_PARTS} branches and losses, and {MAX_LAYERS} layers"))
+        );
     }
     Ok(Entry { key: key.clone(), node: Node { value: Value::Table(table), place: node.place.clone() } })
 }
 
 fn sub_table<'t>(table: &'t mut Table, name: &str, like: &Entry) -> &'t mut Table {
-    let empty = || Entry { key: like.key.clone(), node: Node { value: Value::Table(Table::new()), place: like.node.place.clone() } };
+    let empty = || Entry {
+        key: like.key.clone(),
+        node: Node { value: Value::Table(Table::new()), place: like.node.place.clone() },
+    };
     let entry = table.entry(name.to_string()).or_insert_with(empty);
     match &mut entry.node.value {
         Value::Table(table) => table,
@@ -94,7 +107,8 @@ fn replace(table: &mut Table, what: &str, name: &str, entry: &Entry) -> Read<()>
     match table.shift_remove(name) {
         Some(_) => Ok(()),
         None => {
-            let known: Vec<&str> = table.keys().map(String::as_str).filter(|k| what == "loss" || ARM.key(k).is_none()).collect();
+            let known: Vec<&str> =
+                table.keys().map(String::as_str).filter(|k| what == "loss" || ARM.key(k).is_none()).collect();
             let near = if known.is_empty() { String::new() } else { suggest(name, &known) };
             Err(entry.node.place.error(format_args!("there is no {what} `{name}` to delete{near}")))
         }
@@ -104,7 +118,8 @@ fn replace(table: &mut Table, what: &str, name: &str, entry: &Entry) -> Read<()>
 /// Changes `table` key by key. An optimiser or a schedule without a name changes arguments of the one that is there.
 pub(crate) fn change(table: &mut Table, changes: &Table, section: &'static Section, registry: &Registry) -> Read<()> {
     for (name, entry) in changes {
-        if let (Some(KeyKind::Spec(family)), Value::Table(args)) = (section.key(name).map(|d| d.kind), &entry.node.value)
+        if let (Some(KeyKind::Spec(family)), Value::Table(args)) =
+            (section.key(name).map(|d| d.kind), &entry.node.value)
             && !args.contains_key(family.name_key())
             && let Some(there) = table.get_mut(name).filter(|e| !e.node.is_false())
         {

@@ -26,7 +26,8 @@ pub(crate) fn check(section: &'static Section, table: &Table, registry: &Registr
                     Value::Table(table) => check(other, table, registry)?,
                     _ => {
                         let names = section.names();
-                        let near = Some(suggest(name, &names)).filter(|s| s.contains("did you mean")).unwrap_or_default();
+                        let near =
+                            Some(suggest(name, &names)).filter(|s| s.contains("did you mean")).unwrap_or_default();
                         return Err(key.error(format_args!(
                             "`{name}` would be a {}, which is a table ({}) or false; found {}{near}",
                             other.name,
@@ -68,13 +69,22 @@ fn check_value(def: &'static KeyDef, node: &Node, registry: &Registry) -> Read<(
             true => true,
             false => {
                 let near = suggest(word, words);
-                return Err(node.place.error(format_args!("`{}` is {}, found {}{near}", def.name, def.kind, node.describe())));
+                return Err(node.place.error(format_args!(
+                    "`{}` is {}, found {}{near}",
+                    def.name,
+                    def.kind,
+                    node.describe()
+                )));
             }
         },
         (KeyKind::Choice(words), Value::Int(i)) => words.contains(&i.to_string().as_str()),
         (KeyKind::Init, Value::Text(name)) => return Init::named(name).map(drop).map_err(|e| node.place.error(e)),
         // Without a name it changes arguments of the inherited one, and is checked with it.
-        (KeyKind::Spec(family), Value::Table(t)) if !t.contains_key(family.name_key()) && family != spec::Family::Loss => true,
+        (KeyKind::Spec(family), Value::Table(t))
+            if !t.contains_key(family.name_key()) && family != spec::Family::Loss =>
+        {
+            true
+        }
         (KeyKind::Spec(family), _) => return spec::read(node, family, registry).map(drop),
         (KeyKind::Tap, _) => return tap(node).map(drop),
         (KeyKind::Taps, _) => return taps(node).map(drop),
@@ -92,7 +102,11 @@ fn check_value(def: &'static KeyDef, node: &Node, registry: &Registry) -> Read<(
                 match &node.value {
                     Value::Table(table) => check(section, table, registry),
                     Value::Bool(false) if section.name == "loss" => Ok(()),
-                    _ => Err(node.place.error(format_args!("`{name}` is a table ({}), found {}", section.written, node.describe()))),
+                    _ => Err(node.place.error(format_args!(
+                        "`{name}` is a table ({}), found {}",
+                        section.written,
+                        node.describe()
+                    ))),
                 }
             });
         }
@@ -190,6 +204,11 @@ impl<'t> Keys<'t> {
 
     pub fn counts(&self, name: &str) -> Option<Vec<usize>> {
         let Value::List(items) = &self.get(name)?.value else { return None };
-        Some(items.iter().filter_map(|n| if let Value::Int(i) = n.value { usize::try_from(i).ok() } else { None }).collect())
+        Some(
+            items
+                .iter()
+                .filter_map(|n| if let Value::Int(i) = n.value { usize::try_from(i).ok() } else { None })
+                .collect(),
+        )
     }
 }

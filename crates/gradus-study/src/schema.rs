@@ -35,7 +35,8 @@ fn table(section: &Section) -> Value {
     // Arms and [data] are patches: whether all is there is found when they are put together.
     let patch = matches!(section.name, "data" | "train" | "arm");
     let needed: Vec<&str> = section.keys.iter().filter(|k| k.default.is_none() && !patch).map(|k| k.name).collect();
-    let others = section.others.map_or(json!(false), |other| json!({ "anyOf": [reference(other), { "const": false }] }));
+    let others =
+        section.others.map_or(json!(false), |other| json!({ "anyOf": [reference(other), { "const": false }] }));
     json!({
         "type": "object",
         "description": section.summary,
@@ -60,7 +61,11 @@ fn key(def: &KeyDef) -> Value {
         if let Some(default) = def.default.filter(|d| !d.is_empty()) {
             // A default reads as the value it stands for.
             let default = serde_json::from_str(default).unwrap_or_else(|_| json!(default));
-            let default = if matches!(def.kind, KeyKind::Choice(_)) && default.is_number() { json!(default.to_string()) } else { default };
+            let default = if matches!(def.kind, KeyKind::Choice(_)) && default.is_number() {
+                json!(default.to_string())
+            } else {
+                default
+            };
             value.insert("default".into(), default);
         }
     }
@@ -91,10 +96,16 @@ fn kind(kind: KeyKind) -> Value {
         ] }),
         KeyKind::Layers => json!({ "type": "array", "items": { "$ref": "#/$defs/layer spec" } }),
         KeyKind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        KeyKind::Counts => json!({ "type": "array", "items": { "type": "integer", "minimum": 1 }, "minItems": 1, "maxItems": 3 }),
+        KeyKind::Counts => {
+            json!({ "type": "array", "items": { "type": "integer", "minimum": 1 }, "minItems": 1, "maxItems": 3 })
+        }
         KeyKind::Table(section) => reference(section),
         KeyKind::Named(section) => {
-            let value = if section.name == "loss" { json!({ "anyOf": [reference(section), { "const": false }] }) } else { reference(section) };
+            let value = if section.name == "loss" {
+                json!({ "anyOf": [reference(section), { "const": false }] })
+            } else {
+                reference(section)
+            };
             json!({ "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": value })
         }
     }
@@ -113,14 +124,19 @@ fn spec(family: Family) -> Value {
     let mut any = vec![json!({ "type": "string", "pattern": format!(r"^\s*{label}({})(\s.*)?$", names.join("|")) })];
     for about in &list {
         let mut properties: Map<String, Value> = about.args.iter().map(|a| (a.name.to_string(), arg(a))).collect();
-        properties.insert(family.name_key().into(), json!({ "const": about.name, "description": format!("{}: {}", about.summary, about.formula) }));
+        properties.insert(
+            family.name_key().into(),
+            json!({ "const": about.name, "description": format!("{}: {}", about.summary, about.formula) }),
+        );
         if family == Family::Layer {
             properties.insert("label".into(), json!({ "type": "string", "pattern": NAME }));
             properties.insert("init".into(), init());
         }
         let mut needed: Vec<&str> = about.args.iter().filter(|a| a.default.is_none()).map(|a| a.name).collect();
         needed.push(family.name_key());
-        any.push(json!({ "type": "object", "properties": properties, "required": needed, "additionalProperties": false }));
+        any.push(
+            json!({ "type": "object", "properties": properties, "required": needed, "additionalProperties": false }),
+        );
     }
     if matches!(family, Family::Optimizer | Family::Schedule) {
         // Without a name: other arguments for the inherited one.
@@ -189,10 +205,18 @@ mod tests {
                     }
                 }
                 "minimum" if value.as_f64().is_some_and(|v| v < s.as_f64().unwrap()) => return fail("too small"),
-                "exclusiveMinimum" if value.as_f64().is_some_and(|v| v <= s.as_f64().unwrap()) => return fail("too small"),
-                "exclusiveMaximum" if value.as_f64().is_some_and(|v| v >= s.as_f64().unwrap()) => return fail("too large"),
-                "minItems" if value.as_array().is_some_and(|v| (v.len() as u64) < s.as_u64().unwrap()) => return fail("too short"),
-                "maxItems" if value.as_array().is_some_and(|v| v.len() as u64 > s.as_u64().unwrap()) => return fail("too long"),
+                "exclusiveMinimum" if value.as_f64().is_some_and(|v| v <= s.as_f64().unwrap()) => {
+                    return fail("too small");
+                }
+                "exclusiveMaximum" if value.as_f64().is_some_and(|v| v >= s.as_f64().unwrap()) => {
+                    return fail("too large");
+                }
+                "minItems" if value.as_array().is_some_and(|v| (v.len() as u64) < s.as_u64().unwrap()) => {
+                    return fail("too short");
+                }
+                "maxItems" if value.as_array().is_some_and(|v| v.len() as u64 > s.as_u64().unwrap()) => {
+                    return fail("too long");
+                }
                 "items" => {
                     for item in value.as_array().into_iter().flatten() {
                         fits(root, s, item, &format!("{path}[]"))?;
@@ -254,7 +278,12 @@ mod tests {
         let schema = schema();
         for section in SECTIONS {
             for key in section.keys {
-                assert!(schema["$defs"][section.name]["properties"].get(key.name).is_some(), "{}.{}", section.name, key.name);
+                assert!(
+                    schema["$defs"][section.name]["properties"].get(key.name).is_some(),
+                    "{}.{}",
+                    section.name,
+                    key.name
+                );
             }
         }
         let text = schema.to_string();

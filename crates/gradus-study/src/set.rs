@@ -69,7 +69,9 @@ impl Overrides {
         let value = match tree::parse_value(&source, from) {
             Ok(Node { value: Value::Date, .. }) => None,
             Ok(node) => Some(node),
-            Err(e) if text.starts_with(['[', '{', '"', '\'']) || text.is_empty() || text.len() > tree::MAX_BYTES => return Err(e),
+            Err(e) if text.starts_with(['[', '{', '"', '\'']) || text.is_empty() || text.len() > tree::MAX_BYTES => {
+                return Err(e);
+            }
             Err(_) => None,
         };
         let bare = || Node { value: Value::Text(text.to_string()), place: place(from..from + text.len()) };
@@ -101,7 +103,8 @@ impl Assignment {
     fn apply(&self, tree: &mut Table, registry: &Registry) -> Read<()> {
         let keys: Vec<&str> = (0..self.keys.len()).map(|k| self.key(k)).collect();
         if let ["arm", arm, path @ ..] = keys.as_slice()
-            && let Some(arms) = tree.get_mut("arm").and_then(|e| if let Value::Table(t) = &mut e.node.value { Some(t) } else { None })
+            && let Some(arms) =
+                tree.get_mut("arm").and_then(|e| if let Value::Table(t) = &mut e.node.value { Some(t) } else { None })
         {
             if !arms.contains_key(*arm) {
                 let known: Vec<&str> = arms.keys().map(String::as_str).collect();
@@ -137,7 +140,8 @@ impl Assignment {
             if let Some(Value::List(items)) = table.get(self.key(at)).map(|e| &e.node.value) {
                 let count = items.len();
                 let index = self.key(at + 1).parse::<usize>().ok().filter(|i| *i < count).ok_or_else(|| {
-                    self.place(at + 1).error(format_args!("`{}` is a list of {count}: expected a number below {count}", self.key(at)))
+                    self.place(at + 1)
+                        .error(format_args!("`{}` is a list of {count}: expected a number below {count}", self.key(at)))
                 })?;
                 let Some(Value::List(items)) = table.get_mut(self.key(at)).map(|e| &mut e.node.value) else {
                     unreachable!("looked above")
@@ -165,7 +169,8 @@ impl Assignment {
     /// The table at a key; made where there is none, and where a string stands for one.
     fn enter<'t>(&self, table: &'t mut Table, at: usize, registry: &Registry) -> Read<&'t mut Table> {
         let name = self.key(at);
-        let empty = || Entry { key: self.place(at), node: Node { value: Value::Table(Table::new()), place: self.place(at) } };
+        let empty =
+            || Entry { key: self.place(at), node: Node { value: Value::Table(Table::new()), place: self.place(at) } };
         let node = &mut table.entry(name.to_string()).or_insert_with(empty).node;
         if node.is_false() {
             node.value = Value::Table(Table::new());

@@ -119,13 +119,20 @@ pub(crate) fn read(node: &Node, family: Family, registry: &Registry) -> Read<Spe
         label: written.label.as_ref().map(|l| l.1.clone()),
         args: written.args.iter().map(|(k, (.., v))| (k.clone(), v.clone())).collect(),
     };
-    if let Some((_, place, init)) = spec.args.get("init").and(written.args.get("init")).filter(|_| family == Family::Layer) {
-        let Arg::Text(name) = init else { return Err(place.error(format_args!("`init` is the name of an initialiser, found `{init}`"))) };
+    if let Some((_, place, init)) =
+        spec.args.get("init").and(written.args.get("init")).filter(|_| family == Family::Layer)
+    {
+        let Arg::Text(name) = init else {
+            return Err(place.error(format_args!("`init` is the name of an initialiser, found `{init}`")));
+        };
         Init::named(name).map_err(|e| place.error(e))?;
     }
     family.check(&spec, registry).map_err(|e| {
-        let place = written.args.iter().find(|(k, _)| mentions(&e, k)).map_or(&written.name.0, |(_, (_, value, _))| value);
-        place.error(e)
+        let named = |k: &str| e.to_string().split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == k);
+        let quoted = written.args.iter().find(|(k, _)| mentions(&e, k));
+        let mut loose = written.args.iter().filter(|(k, _)| named(k));
+        let arg = quoted.or(loose.next().filter(|_| loose.next().is_none()));
+        arg.map_or(&written.name.0, |(_, (_, value, _))| value).error(e)
     })?;
     Ok(spec)
 }
@@ -176,7 +183,9 @@ fn write_text(node: &Node, text: &str, family: Family, registry: &Registry) -> R
                     let names: Vec<&str> = defs.iter().map(|d| d.name).collect();
                     return Err(whole.error(match names.len() {
                         0 => format!("`{name}` takes no arguments, found `{word}`"),
-                        n => format!("`{name}` takes at most {n} arguments ({}), found also `{word}`", names.join(", ")),
+                        n => {
+                            format!("`{name}` takes at most {n} arguments ({}), found also `{word}`", names.join(", "))
+                        }
                     }));
                 }
             },
@@ -197,7 +206,10 @@ fn write_text(node: &Node, text: &str, family: Family, registry: &Registry) -> R
 fn write_table(node: &Node, table: &Table, family: Family, registry: &Registry) -> Read<Written> {
     let name_key = family.name_key();
     let Some(entry) = table.get(name_key) else {
-        let hint = table.keys().find(|k| ["layer", "name", "kind"].contains(&k.as_str())).map_or(String::new(), |k| format!(", not `{k}`"));
+        let hint = table
+            .keys()
+            .find(|k| ["layer", "name", "kind"].contains(&k.as_str()))
+            .map_or(String::new(), |k| format!(", not `{k}`"));
         return Err(node.place.error(format_args!("{} needs `{name_key} = \"NAME\"`{hint}", family.article())));
     };
     let Value::Text(name) = &entry.node.value else {
@@ -242,7 +254,8 @@ pub(crate) fn to_table(node: &Node, family: Family, registry: &Registry) -> Read
         return Ok(table.clone());
     }
     let written = write(node, family, registry)?;
-    let text = |(place, text): (Place, String)| Entry { key: place.clone(), node: Node { value: Value::Text(text), place } };
+    let text =
+        |(place, text): (Place, String)| Entry { key: place.clone(), node: Node { value: Value::Text(text), place } };
     let mut table = Table::from([(family.name_key().to_string(), text(written.name))]);
     table.extend(written.label.map(|l| ("label".to_string(), text(l))));
     for (name, (key, place, arg)) in written.args {
@@ -319,7 +332,10 @@ mod tests {
         let registry = Registry::new();
         let [x, y] = ["x", "y"].map(|k| read(&table[k].node, Family::Layer, &registry).unwrap());
         assert_eq!(x, y);
-        let converted = Node { value: Value::Table(to_table(&table["x"].node, Family::Layer, &registry).unwrap()), ..table["x"].node.clone() };
+        let converted = Node {
+            value: Value::Table(to_table(&table["x"].node, Family::Layer, &registry).unwrap()),
+            ..table["x"].node.clone()
+        };
         assert_eq!(read(&converted, Family::Layer, &registry).unwrap(), x);
     }
 }

@@ -65,7 +65,12 @@ impl Study {
     ///
     /// # Errors
     /// As [`Study::parse`].
-    pub fn parse_with(text: &str, file_name: &str, overrides: &Overrides, registry: &Registry) -> Result<Study, Box<Diagnostic>> {
+    pub fn parse_with(
+        text: &str,
+        file_name: &str,
+        overrides: &Overrides,
+        registry: &Registry,
+    ) -> Result<Study, Box<Diagnostic>> {
         let source = Arc::new(SourceText { name: file_name.to_string(), text: text.to_string() });
         let mut table = tree::parse(&source)?;
         overrides.apply(&mut table, registry)?;
@@ -76,7 +81,11 @@ impl Study {
         if rounds > MAX_ROUNDS {
             return Err(table["rounds"].node.place.error(format_args!("a study has at most {MAX_ROUNDS} rounds")));
         }
-        let written = keys.need("arm", &whole)?.table().filter(|t| !t.is_empty()).ok_or_else(|| whole.error("there is no arm"))?;
+        let written = keys
+            .need("arm", &whole)?
+            .table()
+            .filter(|t| !t.is_empty())
+            .ok_or_else(|| whole.error("there is no arm"))?;
         let none = Table::new();
         let shared = Shared {
             data: keys.table("data").unwrap_or(&none),
@@ -98,7 +107,8 @@ impl Study {
             arms.insert(name.clone(), arm);
         }
         let compare = compare(keys.table("compare").unwrap_or(&none), &arms)?;
-        let stem = Path::new(file_name).file_stem().map_or_else(|| "study".into(), |s| s.to_string_lossy().into_owned());
+        let stem =
+            Path::new(file_name).file_stem().map_or_else(|| "study".into(), |s| s.to_string_lossy().into_owned());
         Ok(Study {
             title: keys.text("title").unwrap_or(stem),
             description: keys.text("description"),
@@ -136,13 +146,17 @@ impl Study {
 
 /// A file's text, unless it is too large or no text.
 pub(crate) fn read_text(path: &Path, name: &str) -> Read<String> {
-    let whole = |text: &str| Place::new(&Arc::new(SourceText { name: name.to_string(), text: text.to_string() }), text.len()..text.len());
+    let whole = |text: &str| {
+        Place::new(&Arc::new(SourceText { name: name.to_string(), text: text.to_string() }), text.len()..text.len())
+    };
     let io = |e: &std::io::Error| whole("").error(format_args!("cannot be read: {e}")).of_kind(Kind::Io);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES as u64 + 1), &mut bytes).map_err(|e| io(&e))?;
     if bytes.len() > MAX_BYTES {
-        return Err(whole("").error(format_args!("the file has more than {MAX_BYTES} bytes; a study has not")).of_kind(Kind::File));
+        return Err(whole("")
+            .error(format_args!("the file has more than {MAX_BYTES} bytes; a study has not"))
+            .of_kind(Kind::File));
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
@@ -157,7 +171,10 @@ fn compare(table: &Table, arms: &IndexMap<String, ArmSettings>) -> Read<Compare>
         Some(name) if arms.contains_key(&name) => name,
         Some(name) => {
             let known: Vec<&str> = arms.keys().map(String::as_str).collect();
-            return Err(table["baseline"].node.place.error(format_args!("there is no arm `{name}`{}", suggest(&name, &known))));
+            return Err(table["baseline"]
+                .node
+                .place
+                .error(format_args!("there is no arm `{name}`{}", suggest(&name, &known))));
         }
         None => arms.keys().next().cloned().unwrap_or_default(),
     };

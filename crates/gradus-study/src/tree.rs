@@ -87,7 +87,9 @@ impl Node {
             Value::Text(t) => Arg::Text(t.clone()),
             Value::List(items) => Arg::List(items.iter().map(Node::arg).collect::<Read<_>>()?),
             Value::Date | Value::Table(_) => {
-                return Err(self.place.error(format_args!("expected a number, a word or a list, found {}", self.describe())));
+                return Err(self
+                    .place
+                    .error(format_args!("expected a number, a word or a list, found {}", self.describe())));
             }
         })
     }
@@ -100,13 +102,16 @@ pub(crate) fn parse(source: &Arc<SourceText>) -> Read<Table> {
     read_table(source, table.get_ref())
 }
 
-/// Reads one value, which stands at `from` in its source.
+/// Reads one value, which stands at `from`, 2 or more, to the end of its source.
 pub(crate) fn parse_value(source: &Arc<SourceText>, from: usize) -> Read<Node> {
     refuse_deep(source)?;
-    // Spaces keep every span right.
-    let text = format!("{}{}", " ".repeat(from), &source.text[from..]);
-    let value = DeValue::parse(text.trim_end()).map_err(|e| syntax(source, &e))?;
-    read_value(source, &value)
+    // A file of one key as long as what stands before the value keeps every span right.
+    let text = format!("k{}={}", " ".repeat(from.saturating_sub(2)), source.text[from..].trim_end());
+    let table = DeTable::parse(&text).map_err(|e| syntax(source, &e))?;
+    match table.get_ref().iter().next() {
+        Some((_, value)) if table.get_ref().len() == 1 => read_value(source, value),
+        _ => Err(Place::new(source, from..source.text.len()).error("expected one value")),
+    }
 }
 
 fn syntax(source: &Arc<SourceText>, e: &toml::de::Error) -> Box<crate::Diagnostic> {
@@ -224,6 +229,11 @@ mod tests {
         assert!(error(&"#".repeat(10 << 20)).contains("1048576"));
         assert!(error("a = 99999999999999999999").contains("too large"));
         assert!(error("a = 1e999").contains("finite"));
-        assert!(parse(&source("a = \"[[[[[[[[[[[[[[[[[[[[[[\"\n# [[[[[[[[[[[[[[[[[[[[[\nb = '''\n[[[[[[[[[[[[[[[[[[[[[[\n'''\n")).is_ok());
+        assert!(
+            parse(&source(
+                "a = \"[[[[[[[[[[[[[[[[[[[[[[\"\n# [[[[[[[[[[[[[[[[[[[[[\nb = '''\n[[[[[[[[[[[[[[[[[[[[[[\n'''\n"
+            ))
+            .is_ok()
+        );
     }
 }

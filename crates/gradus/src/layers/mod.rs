@@ -15,21 +15,44 @@ use crate::program::{Emit, Value};
 use crate::spec::{Def, Spec};
 
 mod activation;
+mod conv2d;
+mod flatten;
 mod identity;
+mod leaky_relu;
 mod linear;
+mod max_pool2d;
 mod relu;
 mod sigmoid;
+mod softmax;
 mod tanh;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use activation::{Activation, Scalar};
+pub use conv2d::Conv2d;
+pub use flatten::Flatten;
 pub use identity::Identity;
+pub use leaky_relu::LeakyReLU;
 pub use linear::Linear;
+pub use max_pool2d::MaxPool2d;
 pub use relu::ReLU;
 pub use sigmoid::Sigmoid;
+pub use softmax::Softmax;
 pub use tanh::Tanh;
 
 /// Every layer that can be named in a file, in the order `gradus help` shows them.
-pub static LAYERS: &[&Def<dyn Layer>] = &[&Linear::DEF, &ReLU::DEF, &Tanh::DEF, &Sigmoid::DEF, &Identity::DEF];
+pub static LAYERS: &[&Def<dyn Layer>] = &[
+    &Linear::DEF,
+    &Conv2d::DEF,
+    &MaxPool2d::DEF,
+    &Flatten::DEF,
+    &ReLU::DEF,
+    &LeakyReLU::DEF,
+    &Tanh::DEF,
+    &Sigmoid::DEF,
+    &Softmax::DEF,
+    &Identity::DEF,
+];
 
 /// The backward pass of a layer: given the gradient of its output, emits ops that add to the gradients of its parameters,
 /// and returns the gradient of its input. What no one needs of it is dropped from the program.
@@ -86,6 +109,24 @@ impl Declare {
     /// A value that is kept with the model but not trained (running statistics), and what it starts from.
     pub fn buffer(&mut self, name: &'static str, shape: &[usize], value: f64) {
         self.buffers.push(BufferDecl { name, shape: shape.to_vec(), value });
+    }
+}
+
+/// Height and width, or one number for both.
+pub trait Pair {
+    /// Both.
+    fn pair(self) -> (usize, usize);
+}
+
+impl Pair for usize {
+    fn pair(self) -> (usize, usize) {
+        (self, self)
+    }
+}
+
+impl Pair for (usize, usize) {
+    fn pair(self) -> (usize, usize) {
+        self
     }
 }
 

@@ -11,12 +11,18 @@ use crate::layers::shape_text;
 use crate::program::{Emit, Value};
 use crate::spec::{ArgDef, ArgKind, Args, Def, Spec, optional};
 
+mod cross_entropy;
+mod l1;
 mod mse;
+#[cfg(test)]
+mod testing;
 
+pub use cross_entropy::CrossEntropyLoss;
+pub use l1::L1Loss;
 pub use mse::MSELoss;
 
 /// Every loss that can be named in a file.
-pub static LOSSES: &[&Def<dyn Loss>] = &[&MSELoss::DEF];
+pub static LOSSES: &[&Def<dyn Loss>] = &[&MSELoss::DEF, &L1Loss::DEF, &CrossEntropyLoss::DEF];
 
 /// The backward pass of a loss: given the factor it has in the sum of losses, emits and returns the gradient of its input.
 pub type LossBack = Box<dyn FnOnce(&mut Emit<'_>, f64) -> Value>;
@@ -75,6 +81,15 @@ impl Reduction {
             Reduction::Sum => 1.0,
         }
     }
+
+    /// `weight` times the factor on a sum of `terms` terms, as `gradus explain` prints it before a product.
+    pub(crate) fn factor_text(self, weight: f64, terms: &str) -> String {
+        let weight = if weight == 1.0 { String::new() } else { format!("{weight}·") };
+        match self {
+            Reduction::Mean => format!("{weight}1/{terms}·"),
+            Reduction::Sum => weight,
+        }
+    }
 }
 
 /// The check of losses that compare number by number: values of the same shape, or classes that become one-hot vectors
@@ -91,8 +106,14 @@ pub(crate) fn elementwise(name: &str, x: &[usize], target: &TargetInfo) -> Resul
             }
             fail!(Shape, "{name} against {} classes wants {} outputs (one-hot), found {}", names.len(), names.len(), shape_text(x))
         }
-        TargetInfo::Classes { per_sample: Some(k), .. } => {
-            fail!(Shape, "the target has {k} labels per sample: choose one, as in `target[0]`")
-        }
+        TargetInfo::Classes { per_sample, .. } => one_label(*per_sample),
+    }
+}
+
+/// The check of losses that want one label per sample.
+pub(crate) fn one_label(per_sample: Option<usize>) -> Result<()> {
+    match per_sample {
+        None => Ok(()),
+        Some(k) => fail!(Shape, "the target has {k} labels per sample: choose one, as in `target[0]`"),
     }
 }

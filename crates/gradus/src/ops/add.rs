@@ -11,7 +11,7 @@ use crate::program::{Emit, Value};
 impl Emit<'_> {
     /// a + b.
     pub fn add(&mut self, a: Value, b: Value) -> Value {
-        let y = self.batched(&self.name("sum"), &self.dims(a).to_vec());
+        let y = self.batched_like(&self.name("sum"), a);
         self.op(Add, &[a, b], &[y]);
         y
     }

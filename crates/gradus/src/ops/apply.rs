@@ -11,14 +11,14 @@ use crate::program::{Emit, Value};
 impl Emit<'_> {
     /// y = f(x), of any shape; `name` is what `explain` calls f.
     pub fn apply(&mut self, name: &str, f: &Scalar, x: Value) -> Value {
-        let y = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let y = self.batched_like(&self.name(""), x);
         self.op(Apply { name: name.to_string(), f: f.clone(), factor: false }, &[x], &[y]);
         y
     }
 
     /// dx = dy·f′(x).
     pub fn apply_grad(&mut self, name: &str, df: &Scalar, x: Value, dy: Value) -> Value {
-        let dx = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let dx = self.batched_like(&self.name(""), x);
         self.op(Apply { name: format!("{name}′"), f: df.clone(), factor: true }, &[x, dy], &[dx]);
         dx
     }

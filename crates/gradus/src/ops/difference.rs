@@ -32,7 +32,7 @@ impl Emit<'_> {
 
     /// The gradient of [`Emit::difference`] times `weight`.
     pub fn difference_grad(&mut self, kind: Difference, reduction: Reduction, weight: f64, x: Value, t: Value) -> Value {
-        let dx = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let dx = self.batched_like(&self.name(""), x);
         self.op(Grad { kind, reduction, weight }, &[x, t], &[dx]);
         dx
     }
@@ -94,10 +94,7 @@ struct Grad {
 
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let mut factor = if self.weight == 1.0 { String::new() } else { format!("{}·", self.weight) };
-        if self.reduction == Reduction::Mean {
-            factor += "1/N·";
-        }
+        let factor = self.reduction.factor_text(self.weight, "N");
         match self.kind {
             Difference::Squared => format!("{} = {factor}2·({} − {})", w[0], r[0], r[1]),
             Difference::Absolute => format!("{} = {factor}sign({} − {})", w[0], r[0], r[1]),

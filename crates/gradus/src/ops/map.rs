@@ -12,14 +12,14 @@ use crate::program::{Emit, Value};
 impl Emit<'_> {
     /// y = f(x), of any shape.
     pub fn map(&mut self, f: Map, x: Value) -> Value {
-        let y = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let y = self.batched_like(&self.name(""), x);
         self.op(Apply(f), &[x], &[y]);
         y
     }
 
     /// dx = dy·f′, with the derivative taken from the output y.
     pub fn map_grad(&mut self, f: Map, y: Value, dy: Value) -> Value {
-        let dx = self.batched(&self.name(""), &self.dims(y).to_vec());
+        let dx = self.batched_like(&self.name(""), y);
         self.op(Grad(f), &[y, dy], &[dx]);
         dx
     }
@@ -30,7 +30,7 @@ pub(super) fn value(f: Map, x: f64) -> f64 {
     match f {
         Map::Identity => x,
         Map::ReLU => if x < 0.0 { 0.0 } else { x },
-        Map::LeakyReLU(slope) => if x < 0.0 { f64::from(slope) * x } else { x },
+        Map::LeakyReLU(slope) => if x < 0.0 { slope * x } else { x },
         Map::Tanh => x.tanh(),
         Map::Sigmoid => 1.0 / (1.0 + (-x).exp()),
     }
@@ -41,7 +41,7 @@ fn derivative(f: Map, y: f64) -> f64 {
     match f {
         Map::Identity => 1.0,
         Map::ReLU => f64::from(y > 0.0),
-        Map::LeakyReLU(slope) => if y > 0.0 { 1.0 } else { f64::from(slope) },
+        Map::LeakyReLU(slope) => if y > 0.0 { 1.0 } else { slope },
         Map::Tanh => 1.0 - y * y,
         Map::Sigmoid => y * (1.0 - y),
     }

@@ -18,14 +18,23 @@ use crate::program::Emit;
 mod add;
 mod apply;
 mod concat;
+mod conv2d;
+mod cross_entropy;
 mod difference;
+mod flatten;
 mod linear;
 mod map;
+mod max_pool2d;
 mod one_hot;
+mod softmax;
 mod sum;
+#[cfg(test)]
+mod testing;
+mod window;
 
 pub use difference::Difference;
 pub use map::Map;
+pub use window::Window;
 
 /// One primitive.
 pub trait Op: Debug + Send + Sync {

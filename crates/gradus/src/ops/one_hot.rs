@@ -1,6 +1,6 @@
-//! Labels as numbers: a one-hot vector (smoothed where asked), or 0 and 1 for two classes.
+//! Targets as numbers: labels as one-hot vectors (smoothed where asked), or 0 and 1 for two classes; distributions smoothed.
 //!
-//! Exact on every executor: no arithmetic but the two constants.
+//! Order on the CPU: labels need no arithmetic but the two constants; a smoothed distribution one product and one sum.
 
 use gradus_kernels::loss::one_hot;
 
@@ -14,17 +14,21 @@ impl Emit<'_> {
         self.target_smoothed(x, target, 0.0)
     }
 
-    /// As [`Emit::target_like`], with `smoothing` of a label's weight spread evenly over all classes.
+    /// As [`Emit::target_like`], with `smoothing` of the weight spread evenly over all classes: (1 − s)·t + s/K.
     pub fn target_smoothed(&mut self, x: Value, target: Value, smoothing: f64) -> Value {
         let dims = self.dims(x).to_vec();
-        if !self.info(target).ints {
+        let labels = self.info(target).ints;
+        if !labels && smoothing == 0.0 {
             // A target of one number per sample and an output of one number are the same thing.
             return target;
         }
         let t = self.batched(&self.name("target"), &dims);
-        let classes = dims[0];
-        let (on, off) = if classes == 1 { (1.0, 0.0) } else { (1.0 - smoothing + smoothing / classes as f64, smoothing / classes as f64) };
-        self.op(OneHot { on, off }, &[target], &[t]);
+        let (keep, off) = if dims == [1] { (1.0, 0.0) } else { (1.0 - smoothing, smoothing / dims[0] as f64) };
+        if labels {
+            self.op(OneHot { on: keep + off, off }, &[target], &[t]);
+        } else {
+            self.op(Smooth { keep, off }, &[target], &[t]);
+        }
         t
     }
 }
@@ -70,6 +74,39 @@ impl Op for OneHot {
                 }
             } else {
                 one_hot(run.cpu, labels.len(), n, ld, labels, on, off, s.write[0]);
+            }
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Smooth {
+    keep: f64,
+    off: f64,
+}
+
+impl Op for Smooth {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = {}·{} + {}", w[0], self.keep, r[0], self.off)
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(2)
+    }
+
+    fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        for (smooth, t) in w[0].iter_mut().zip(r[0]) {
+            *smooth = self.keep * t + self.off;
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (t, smooth) = (l.read(0), l.write(0));
+        let size = smooth.layout.sample();
+        let (keep, off) = (self.keep as f32, self.off as f32);
+        l.kernel([t.span], [smooth.span], [], [], move |run, s| {
+            for (smooth, t) in s.write[0].iter_mut().zip(s.read[0]).take(run.batch() * size) {
+                *smooth = keep * t + off;
             }
         });
     }

@@ -168,6 +168,12 @@ impl<'g> Emit<'g> {
         self.value(name, dims, true, false, Source::Op)
     }
 
+    /// A new value for each sample, of the shape of `other`.
+    pub fn batched_like(&mut self, name: &str, other: Value) -> Value {
+        let dims = self.dims(other).to_vec();
+        self.batched(name, &dims)
+    }
+
     /// A new value for each sample that holds whole numbers.
     pub fn batched_ints(&mut self, name: &str, dims: &[usize]) -> Value {
         self.value(name, dims, true, true, Source::Op)

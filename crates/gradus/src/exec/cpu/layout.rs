@@ -3,7 +3,7 @@
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
 //! lanes. Rows are padded to whole registers, but for images of fewer than 16 channels, which would grow too much.
-//! Any other shape is one row in torch's order.
+//! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use crate::program::Info;
 
@@ -32,8 +32,8 @@ pub struct Layout {
 pub fn layout(info: &Info) -> Layout {
     let d = &info.dims;
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
-        (true, _, _) => (d.iter().product(), 1, 1, d.iter().product()),
         (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] < LANES { d[0] } else { lanes(d[0]) }),
+        (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
         (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
         _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),

@@ -1,0 +1,258 @@
+//! Convolution of images (torch's: a cross-correlation) and its gradients. With r = i·stride + u − padding and
+//! c = j·stride + v − padding, over what lies inside the image:
+//! y(o, i, j) = b(o) + Σ W(o, k, u, v)·x(k, r, c), dW(o, k, u, v) += Σ x(k, r, c)·dy(o, i, j),
+//! dx(k, r, c) = Σ W(o, k, u, v)·dy(o, i, j).
+//!
+//! Order on the CPU. Forward: each y is one chain of fused multiply-adds that starts from the bias (or 0) and runs over
+//! (u, v, k) ascending. Weight gradient: for each image one chain from 0 over (i, j) ascending; these partials are added in
+//! image order to the stored dW (or 0 when gradients are fresh). Input gradient: each dx is one chain from 0 over (u, v, o)
+//! ascending. Taps that fall outside of the image are left out of their chain.
+//!
+//! The CPU stores W as (kH, kW, I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient
+//! needs inputs along the lanes and transposes each tap of W into scratch first.
+
+use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use gradus_kernels::layout::{Transpose, transpose};
+
+use super::{Case, Cost, Map, Op, Window};
+use crate::exec::cpu::{Lower, lanes};
+use crate::program::{Emit, Value};
+
+impl Emit<'_> {
+    /// y = W ⋆ x + b: x (B, I, H, W), w (O, I, kH, kW), b (O) → (B, O, H′, W′).
+    pub fn conv2d(&mut self, window: Window, x: Value, w: Value, b: Option<Value>) -> Value {
+        let (out_h, out_w) = window.outputs(self.dims(x)[1], self.dims(x)[2]);
+        let y = self.batched(&self.name(""), &[self.dims(w)[0], out_h, out_w]);
+        let mut reads = vec![x, w];
+        reads.extend(b);
+        self.op(Conv2d { window, map: Map::Identity }, &reads, &[y]);
+        y
+    }
+
+    /// dW += x ⋆ dy: x (B, I, H, W), dy (B, O, H′, W′).
+    pub fn conv2d_weight_grad(&mut self, window: Window, w: Value, x: Value, dy: Value) {
+        let dw = self.grad(w);
+        self.op(WeightGrad { window }, &[x, dy], &[dw]);
+    }
+
+    /// dx = Wᵀ ⋆ dy: dy (B, O, H′, W′), w (O, I, kH, kW) → the shape of `x`, (B, I, H, W).
+    pub fn conv2d_input_grad(&mut self, window: Window, dy: Value, w: Value, x: Value) -> Value {
+        let dx = self.batched_like(&self.name(""), x);
+        self.op(InputGrad { window }, &[dy, w], &[dx]);
+        dx
+    }
+}
+
+/// The sizes of one run, from the shapes of x (or dx) and y (or dy).
+struct Sizes<'a> {
+    window: Window,
+    batch: usize,
+    x: &'a [usize],
+    y: &'a [usize],
+}
+
+impl Sizes<'_> {
+    /// Calls `f(y, x, w)` with the positions of each y(o, i, j), x(k, r, c) and W(o, k, u, v) that meet in a product.
+    fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let (ci, co, pixels, outputs) = (self.x[0], self.y[0], self.x[1] * self.x[2], self.y[1] * self.y[2]);
+        let taps = self.window.kernel.0 * self.window.kernel.1;
+        for s in 0..self.batch {
+            for (o, k) in (0..co).flat_map(|o| (0..ci).map(move |k| (o, k))) {
+                self.window.each(self.x[1], self.x[2], |out, tap, pixel| {
+                    f((s * co + o) * outputs + out, (s * ci + k) * pixels + pixel, (o * ci + k) * taps + tap);
+                });
+            }
+        }
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        let taps = self.window.kernel.0 * self.window.kernel.1;
+        let products = self.batch * self.y.iter().product::<usize>() * self.x[0] * taps;
+        Cost { flops: 2 * products as u64, bytes: case.bytes() }
+    }
+
+    /// The kernel's description of it, with the distances between rows of x, W and y.
+    fn kernel(&self, ldx: usize, ldw: usize, ldy: usize) -> Conv {
+        let Window { kernel: (kh, kw), stride, padding } = self.window;
+        let (ci, h, w, co) = (self.x[0], self.x[1], self.x[2], self.y[0]);
+        Conv { batch: self.batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy }
+    }
+}
+
+#[derive(Debug)]
+struct Conv2d {
+    window: Window,
+    map: Map,
+}
+
+impl Conv2d {
+    fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
+        Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.writes[0].dims }
+    }
+}
+
+impl Op for Conv2d {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let bias = r.get(2).map_or(String::new(), |b| format!(" + {b}"));
+        let sum = format!("conv2d({}, {}{}){bias}", r[0], r[1], self.window);
+        format!("{} = {}", w[0], super::map::wrap(self.map, &sum))
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        self.sizes(case).cost(case)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let sizes = self.sizes(case);
+        if let Some(b) = r.get(2) {
+            let image = sizes.y[1] * sizes.y[2];
+            w[0].chunks_exact_mut(image).enumerate().for_each(|(at, y)| y.fill(b[at % b.len()]));
+        }
+        sizes.each(|y, x, k| w[0][y] += r[0][x] * r[1][k]);
+        w[0].iter_mut().for_each(|y| *y = super::map::value(self.map, *y));
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, w, y, map) = (l.read(0), l.read(1), l.write(0), self.map);
+        let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.write_dims(0) };
+        let conv = sizes.kernel(x.layout.ld, w.layout.ld, y.layout.ld);
+        if l.reads() == 3 {
+            let b = l.read(2);
+            l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
+                let conv = Conv { batch: run.batch(), ..conv };
+                conv2d(run.cpu, &conv, s.read[0], s.read[1], Some(s.read[2]), s.write[0], map);
+            });
+        } else {
+            l.kernel([x.span, w.span], [y.span], [], [], move |run, s| {
+                let conv = Conv { batch: run.batch(), ..conv };
+                conv2d(run.cpu, &conv, s.read[0], s.read[1], None, s.write[0], map);
+            });
+        }
+    }
+
+    fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
+        (self.map == Map::Identity).then(|| Box::new(Conv2d { map, ..*self }) as Box<dyn Op>)
+    }
+}
+
+#[derive(Debug)]
+struct WeightGrad {
+    window: Window,
+}
+
+impl WeightGrad {
+    fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
+        Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.reads[1].dims }
+    }
+}
+
+impl Op for WeightGrad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} += conv2d_weight_grad({}, {}{})", w[0], r[0], r[1], self.window)
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        self.sizes(case).cost(case)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        if !case.adds {
+            w[0].fill(0.0);
+        }
+        self.sizes(case).each(|y, x, k| w[0][k] += r[0][x] * r[1][y]);
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, dy, dw) = (l.read(0), l.read(1), l.write(0));
+        let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.read_dims(1) };
+        let conv = sizes.kernel(x.layout.ld, dw.layout.ld, dy.layout.ld);
+        l.kernel([x.span, dy.span], [dw.span], [], [], move |run, s| {
+            let conv = Conv { batch: run.batch(), ..conv };
+            conv2d_weight_grad(run.cpu, &conv, s.read[0], s.read[1], s.write[0], run.adds);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct InputGrad {
+    window: Window,
+}
+
+impl InputGrad {
+    fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
+        Sizes { window: self.window, batch: case.batch(), x: &case.writes[0].dims, y: &case.reads[0].dims }
+    }
+}
+
+impl Op for InputGrad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = conv2d_input_grad({}, {}{})", w[0], r[0], r[1], self.window)
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        self.sizes(case).cost(case)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        self.sizes(case).each(|y, x, k| w[0][x] += r[0][y] * r[1][k]);
+    }
+
+    fn scratch(&self, case: &Case) -> usize {
+        let w = &case.reads[1].dims;
+        w[0] * lanes(w[1]) * w[2] * w[3]
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (dy, w, dx, wt) = (l.read(0), l.read(1), l.write(0), l.scratch());
+        let sizes = Sizes { window: self.window, batch: 0, x: l.write_dims(0), y: l.read_dims(0) };
+        let conv = sizes.kernel(dx.layout.ld, w.layout.ld, dy.layout.ld);
+        let (ci, co, ldw, ldwt) = (conv.ci, conv.co, conv.ldw, lanes(conv.ci));
+        let t = Transpose {
+            samples: conv.kh * conv.kw,
+            rows: ci,
+            cols: co,
+            src_stride: ci * ldw,
+            lds: ldw,
+            dst_stride: co * ldwt,
+            ldd: ldwt,
+        };
+        l.kernel([w.span], [wt], [], [], move |run, s| transpose(run.cpu, &t, s.read[0], s.write[0]));
+        l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
+            let conv = Conv { batch: run.batch(), ..conv };
+            conv2d_input_grad(run.cpu, &conv, s.read[0], s.read[1], ldwt, s.write[0]);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ops::testing::{agree, explain};
+
+    #[test]
+    fn the_cpu_agrees_with_the_definition() {
+        for (layer, input) in [
+            ("Conv2d 1 1", [1, 1, 1]),
+            ("Conv2d 5 3", [3, 7, 6]),
+            ("Conv2d 17 3x2 stride=2x1 padding=1x0", [5, 8, 7]),
+            ("Conv2d 3 2 stride=3 padding=4 bias=false", [16, 4, 3]),
+            ("Conv2d 40 5 padding=2", [2, 6, 5]),
+            ("Conv2d 2 3", [33, 5, 5]),
+        ] {
+            agree(&[layer], &input);
+            agree(&[layer, "ReLU", layer.replace("bias=false", "").as_str()], &[input[0], 9, 9]);
+        }
+    }
+
+    #[test]
+    fn each_op_prints_its_formula() {
+        let text = explain(&["Conv2d 2 3 stride=2x1", "Conv2d 1 1 bias=false"], &[1, 4, 4]);
+        for line in [
+            "net.0 = conv2d(x, net.0.weight, stride 2x1) + net.0.bias",
+            "net.1 = conv2d(net.0, net.1.weight)",
+            "d net.1.weight += conv2d_weight_grad(net.0, d net)",
+            "d into net.1 = conv2d_input_grad(d net, net.1.weight)",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

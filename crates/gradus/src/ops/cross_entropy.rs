@@ -1,0 +1,107 @@
+//! The cross entropy of softmax(x) against a distribution t, and its gradient: L = c·Σ t·(log Σ eˣ − x),
+//! dx = cw·(softmax(x)·Σ t − t), with c = 1/B for the mean and 1 for the sum, w the weight of the loss.
+//!
+//! Order on the CPU: a row's sums are those of `gradus_kernels::softmax` (sixteen chains over every sixteenth number,
+//! folded by halves); then the fixed tree of `gradus_kernels::reduce` over the rows, then one product with c.
+
+use gradus_kernels::{loss, reduce};
+
+use super::{Case, Cost, Op};
+use crate::exec::cpu::Lower;
+use crate::losses::Reduction;
+use crate::program::{Emit, Value};
+
+impl Emit<'_> {
+    /// The cross entropy of the logits x (B, K) against the distributions t (B, K): one number; and softmax(x), which
+    /// its gradient needs.
+    pub fn cross_entropy(&mut self, reduction: Reduction, x: Value, t: Value) -> (Value, Value) {
+        let y = self.single(&self.name(""), &[]);
+        let probs = self.batched_like(&self.name("probs"), x);
+        self.op(CrossEntropy { reduction }, &[x, t], &[y, probs]);
+        (y, probs)
+    }
+
+    /// The gradient of [`Emit::cross_entropy`] times `weight`.
+    pub fn cross_entropy_grad(&mut self, reduction: Reduction, weight: f64, probs: Value, t: Value) -> Value {
+        let dx = self.batched_like(&self.name(""), probs);
+        self.op(Grad { reduction, weight }, &[probs, t], &[dx]);
+        dx
+    }
+}
+
+#[derive(Debug)]
+struct CrossEntropy {
+    reduction: Reduction,
+}
+
+impl Op for CrossEntropy {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{}, {} = {} cross_entropy({}, {})", w[0], w[1], self.reduction.name(), r[0], r[1])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        Cost { flops: 24 * case.read_len(0) as u64, bytes: case.bytes() }
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let n = case.reads[0].dims[0];
+        let mut sum = 0.0;
+        for ((x, t), probs) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
+            let log_sum = super::softmax::row(x, probs);
+            // A class that cannot be (−∞) costs nothing where nothing is wanted of it.
+            sum += x.iter().zip(t).filter(|(_, t)| **t != 0.0).map(|(x, t)| t * (log_sum - x)).sum::<f64>();
+        }
+        w[0][0] = sum * self.reduction.factor(case.batch());
+    }
+
+    fn scratch(&self, case: &Case) -> usize {
+        case.batch()
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, t, y, probs, rows) = (l.read(0), l.read(1), l.write(0), l.write(1), l.scratch());
+        let (n, ld, reduction) = (x.layout.n, x.layout.ld, self.reduction);
+        l.kernel([x.span, t.span], [rows, y.span, probs.span], [], [], move |run, s| {
+            let [rows, y, probs] = s.write;
+            let rows = &mut rows[..run.batch()];
+            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], probs, rows);
+            y[0] = reduce::sum(run.cpu, rows) * reduction.factor(run.batch()) as f32;
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Grad {
+    reduction: Reduction,
+    weight: f64,
+}
+
+impl Op for Grad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{0} = {1}({2}·Σ {3} − {3})", w[0], self.reduction.factor_text(self.weight, "B"), r[0], r[1])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(4)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let n = case.reads[0].dims[0];
+        let factor = self.weight * self.reduction.factor(case.batch());
+        for ((p, t), dx) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[0].chunks_exact_mut(n)) {
+            let total: f64 = t.iter().sum();
+            for (i, dx) in dx.iter_mut().enumerate() {
+                *dx = factor * (p[i] * total - t[i]);
+            }
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (probs, t, dx) = (l.read(0), l.read(1), l.write(0));
+        let (n, ld, reduction, weight) = (probs.layout.n, probs.layout.ld, self.reduction, self.weight);
+        l.kernel([probs.span, t.span], [dx.span], [], [], move |run, s| {
+            let factor = (weight * reduction.factor(run.batch())) as f32;
+            loss::cross_entropy_grad(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], factor, s.write[0]);
+        });
+    }
+}

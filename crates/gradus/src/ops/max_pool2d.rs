@@ -1,0 +1,142 @@
+//! The largest number of each window of an image, channel by channel, and its gradient: y = max x over the window,
+//! dx = Σ dy of the windows whose largest number it is.
+//!
+//! The first of equal numbers wins (rows before columns); NaN wins over all, the last one. Padding never wins.
+//!
+//! Order on the CPU. Forward: no arithmetic. Gradient: dx starts at 0, and the dy are added in the order of the outputs.
+
+use gradus_kernels::pooling;
+
+use super::{Case, Cost, Op, Window};
+use crate::exec::cpu::{Layout, Lower};
+use crate::program::{Emit, Value};
+
+impl Emit<'_> {
+    /// x (B, C, H, W) → the largest numbers (B, C, H′, W′), and where in its image (h·W + w) each of them is.
+    pub fn max_pool2d(&mut self, window: Window, x: Value) -> (Value, Value) {
+        let (h, w) = window.outputs(self.dims(x)[1], self.dims(x)[2]);
+        let dims = [self.dims(x)[0], h, w];
+        let y = self.batched(&self.name(""), &dims);
+        let at = self.batched_ints(&self.name("argmax"), &dims);
+        self.op(MaxPool2d { window }, &[x], &[y, at]);
+        (y, at)
+    }
+
+    /// The gradient of [`Emit::max_pool2d`]: of the shape of `x`, dy where the largest numbers were, else 0.
+    pub fn max_pool2d_grad(&mut self, window: Window, dy: Value, at: Value, x: Value) -> Value {
+        let dx = self.batched_like(&self.name(""), x);
+        self.op(Grad { window }, &[dy, at], &[dx]);
+        dx
+    }
+}
+
+/// The kernel's description of it, for no samples yet.
+fn kernel(window: Window, x: &[usize], ldx: usize, ldy: usize) -> pooling::Window {
+    let Window { kernel, stride, padding } = window;
+    pooling::Window { batch: 0, c: x[0], h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
+}
+
+/// The kernels keep positions as they keep numbers.
+fn check(at: Layout, y: Layout) {
+    assert_eq!(at, y, "positions lie as the largest numbers do");
+}
+
+#[derive(Debug)]
+struct MaxPool2d {
+    window: Window,
+}
+
+impl Op for MaxPool2d {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let (kh, kw) = self.window.kernel;
+        format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], r[0], self.window)
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise((self.window.kernel.0 * self.window.kernel.1) as u64)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (h, width) = (case.reads[0].dims[1], case.reads[0].dims[2]);
+        let outputs = case.writes[0].dims[1] * case.writes[0].dims[2];
+        let [y, at] = w else { unreachable!("two operands are written") };
+        for (image, x) in r[0].chunks_exact(h * width).enumerate() {
+            let mut seen = vec![false; outputs];
+            self.window.each(h, width, |out, _, pixel| {
+                let (to, v) = (image * outputs + out, x[pixel]);
+                if !seen[out] || v > y[to] || v.is_nan() {
+                    (seen[out], y[to], at[to]) = (true, v, pixel as f64);
+                }
+            });
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, y, at) = (l.read(0), l.write(0), l.write(1));
+        check(at.layout, y.layout);
+        let p = kernel(self.window, l.read_dims(0), x.layout.ld, y.layout.ld);
+        l.kernel([x.span], [y.span], [], [at.ints], move |run, s| {
+            let p = pooling::Window { batch: run.batch(), ..p };
+            let ([y], [at]) = (s.write, s.int_write);
+            pooling::max_pool2d(run.cpu, &p, s.read[0], y, at);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Grad {
+    window: Window,
+}
+
+impl Op for Grad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = {} put back at {}", w[0], r[0], r[1])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        Cost { flops: case.read_len(0) as u64, bytes: case.bytes() }
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let pixels = case.writes[0].dims[1] * case.writes[0].dims[2];
+        let outputs = case.reads[0].dims[1] * case.reads[0].dims[2];
+        for (i, (dy, at)) in r[0].iter().zip(r[1]).enumerate() {
+            w[0][i / outputs * pixels + *at as usize] += dy;
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (dy, at, dx) = (l.read(0), l.read(1), l.write(0));
+        check(at.layout, dy.layout);
+        let p = kernel(self.window, l.write_dims(0), dx.layout.ld, dy.layout.ld);
+        l.kernel([dy.span], [dx.span], [at.ints], [], move |run, s| {
+            let p = pooling::Window { batch: run.batch(), ..p };
+            pooling::max_pool2d_grad(run.cpu, &p, s.read[0], s.int_read[0], s.write[0]);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ops::testing::{agree, explain};
+
+    #[test]
+    fn the_cpu_agrees_with_the_definition() {
+        for (layer, input) in [
+            ("MaxPool2d 1", [1, 1, 1]),
+            ("MaxPool2d 2", [3, 7, 6]),
+            ("MaxPool2d 3 stride=2 padding=1", [17, 7, 8]),
+            ("MaxPool2d 3x2 stride=1x3", [16, 6, 5]),
+            ("MaxPool2d 2 stride=1 padding=1", [35, 2, 1]),
+        ] {
+            agree(&[layer], &input);
+            agree(&[layer, "Tanh", "MaxPool2d 1"], &input);
+        }
+    }
+
+    #[test]
+    fn both_ops_print_what_they_do() {
+        let text = explain(&["MaxPool2d 2", "Flatten", "Linear 1"], &[1, 4, 4]);
+        assert!(text.contains("net.0, net.0.argmax = max_pool2d(x, 2x2, stride 2)"), "{text}");
+    }
+}
