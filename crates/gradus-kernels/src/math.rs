@@ -1,8 +1,9 @@
 //! The functions that other libraries take from the system's libm: ours, so that they give the same bits everywhere.
 //!
 //! Each is straight-line code of `+ - * /`, fused multiply-adds, integer operations and selections, which the compiler
-//! turns into vector code inside a kernel. Where a function says "ulp", its error against the exact value was measured
-//! over all 2³² inputs (`examples/ulp.rs`); results below the normal range lose digits gradually, as they must.
+//! turns into vector code inside a kernel. Where a function says "ulp", the tests bound its error against the exact
+//! value by a dense sweep of all exponents, and `examples/ulp.rs` by all 2³² inputs; results below the normal range lose
+//! digits gradually, as they must.
 
 /// 1.5·2²³: adding it rounds a small number to an integer (ties to even) and leaves that in the low bits.
 const ROUNDER: f32 = 12_582_912.0;

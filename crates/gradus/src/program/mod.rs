@@ -78,7 +78,7 @@ impl Info {
 
     /// Numbers at a batch of `batch`.
     pub fn len(&self, batch: usize) -> usize {
-        self.shape(batch).iter().product()
+        self.dims.iter().product::<usize>() * if self.batched { batch } else { 1 }
     }
 }
 

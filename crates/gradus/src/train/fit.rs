@@ -168,6 +168,9 @@ impl<'a> Trainer<'a> {
         if same != self.settings {
             fail!(File, "the checkpoint was made with other training settings; only `epochs` and `patience` may change");
         }
+        if file.meta.architecture != self.net.graph().architecture || file.meta.f64 != self.net.options().f64 {
+            fail!(File, "the checkpoint was made with another network");
+        }
         if training.samples != self.order.len() {
             fail!(File, "the checkpoint was made with {} training samples, there are {}", training.samples, self.order.len());
         }

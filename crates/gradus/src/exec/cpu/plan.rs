@@ -102,6 +102,11 @@ impl Plan {
         Plan { program, places, batch, work, ints: ints_len, kernels, ends, nodes, kind }
     }
 
+    /// Bytes of work memory that a session of it needs.
+    pub fn bytes(&self) -> usize {
+        4 * (self.work + self.ints)
+    }
+
     /// Runs the kernels of the phases from `first` to `last`.
     pub fn run(&self, first: Phase, last: Phase, cpu: &Cpu, step: &Step, memory: &mut Memory<'_>) {
         assert!(step.batch <= self.batch, "a batch of {} in a plan for {}", step.batch, self.batch);
