@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gradus::error::{Error, Kind, Result};
-use gradus::fail;
 use gradus::net::check_name;
 use gradus::spec::suggest;
 
@@ -77,11 +76,13 @@ pub fn new_file(name: &str, from: Option<&str>) -> Result<String> {
     let Some(text) = find(from) else {
         return Err(Error::new(Kind::Name, format_args!("there is no built-in study `{from}`{}", unknown(from))));
     };
-    let Some(at) = text.find("title") else { fail!(Config, "`{from}` has no title") };
     let head = format!(
-        "# {name}.toml: yours to edit. Train an arm with `gradus train {name}.toml --arm NAME`; every key and layer has a page:\n\
-         # `gradus help train`, `gradus help Linear`. It began as the built-in study `{from}`.\n\n"
+        "# {name}.toml: yours to edit. It began as the built-in study `{from}`. Every key and layer has a page: `gradus help train`.\n\n"
     );
-    // The built-in file's own heading says how to run it by its own name.
-    Ok(format!("{head}{}", &text[at..]))
+    // The comments run the study by its name: by the new one from now on.
+    let commands = ["train", "explain", "plan", "check"];
+    let text = commands.iter().fold(text.to_string(), |text, command| {
+        text.replace(&format!("gradus {command} {from}"), &format!("gradus {command} {name}.toml"))
+    });
+    Ok(head + &text)
 }

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::keys::DATA;
 use crate::read::Keys;
 
+/// The most samples that are drawn: a mistyped number is refused before memory is asked for.
+const MAX_SAMPLES: usize = 10_000_000;
+
 /// Where samples come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,8 +173,10 @@ impl DataSettings {
     /// # Errors
     /// [`Kind::Argument`](gradus::error::Kind::Argument), naming the key.
     pub fn check(&self) -> Result<()> {
-        if self.train == Some(0) || self.test == Some(0) {
-            fail!(Argument, "`train` and `test` must be whole numbers from 1 on");
+        for (key, n) in [("train", self.train), ("test", self.test)] {
+            if n.is_some_and(|n| !(1..=MAX_SAMPLES).contains(&n)) {
+                fail!(Argument, "`{key}` must be a whole number from 1 to {MAX_SAMPLES}");
+            }
         }
         if self.source != Source::Csv && self.validation >= self.train() {
             fail!(Argument, "`validation` = {} leaves none of the {} training samples", self.validation, self.train());

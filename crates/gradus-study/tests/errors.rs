@@ -63,6 +63,7 @@ fn the_caret_points_at_what_is_wrong() {
         ("source = \"disk\"", "raw = true", "raw", "needs `source`"),
         ("train = 100", "dir = \"x\"", "\"x\"", "for the source mnist-pairs and mnist"),
         ("train = 100", "validation = 1000", "1000", "leaves none"),
+        ("train = 100", "train = 4000000000", "4000000000", "from 1 to 10000000"),
         ("train = 100", "train = 1e3", "1e3", "a whole number"),
         ("\"Linear 4\"", "\"Liner 4\"", "Liner", "did you mean `Linear`"),
         ("\"Linear 4\"", "\"Linear four\"", "four", "a whole number from 1 on"),

@@ -52,6 +52,15 @@ impl Arg {
             },
         }
     }
+
+    /// Its value where it is a finite number.
+    fn as_number(&self) -> Option<f64> {
+        match self {
+            Arg::Int(i) => Some(*i as f64),
+            Arg::Float(x) if x.is_finite() => Some(*x),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Arg {
@@ -88,6 +97,11 @@ impl From<f64> for Arg {
 impl From<&str> for Arg {
     fn from(x: &str) -> Arg {
         Arg::Text(x.to_string())
+    }
+}
+impl From<[f64; 2]> for Arg {
+    fn from(x: [f64; 2]) -> Arg {
+        Arg::List(x.map(Arg::Float).to_vec())
     }
 }
 impl From<(usize, usize)> for Arg {
@@ -187,6 +201,8 @@ pub enum ArgKind {
     Choice(&'static [&'static str]),
     /// A list of whole numbers.
     Naturals,
+    /// Two finite numbers.
+    NumberPair,
 }
 
 impl fmt::Display for ArgKind {
@@ -199,6 +215,7 @@ impl fmt::Display for ArgKind {
             ArgKind::Flag => f.write_str("true or false"),
             ArgKind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             ArgKind::Naturals => f.write_str("a list of whole numbers"),
+            ArgKind::NumberPair => f.write_str("two numbers: [0.9,0.99]"),
         }
     }
 }
@@ -294,11 +311,11 @@ impl Args {
                 (ArgKind::Pair, Arg::List(l)) => {
                     l.len() == 2 && l.iter().all(|a| matches!(a, Arg::Int(i) if *i >= 0 && *i <= u32::MAX as i64))
                 }
-                (ArgKind::Number, Arg::Int(_)) => true,
-                (ArgKind::Number, Arg::Float(x)) => x.is_finite(),
+                (ArgKind::Number, value) => value.as_number().is_some(),
                 (ArgKind::Flag, Arg::Bool(_)) => true,
                 (ArgKind::Choice(words), Arg::Text(t)) => words.contains(&t.as_str()),
                 (ArgKind::Naturals, Arg::List(l)) => l.iter().all(|a| matches!(a, Arg::Int(i) if *i >= 0)),
+                (ArgKind::NumberPair, Arg::List(l)) => l.len() == 2 && l.iter().all(|a| a.as_number().is_some()),
                 _ => false,
             };
             if !fits {
@@ -343,11 +360,18 @@ impl Args {
 
     /// A number.
     pub fn number(&self, name: &str) -> f64 {
-        match self.get(name) {
-            Arg::Int(i) => *i as f64,
-            Arg::Float(x) => *x,
-            other => panic!("`{}`: `{name}` is {other:?}", self.of),
+        let value = self.get(name);
+        value.as_number().unwrap_or_else(|| panic!("`{}`: `{name}` is {value:?}", self.of))
+    }
+
+    /// Two numbers.
+    pub fn number_pair(&self, name: &str) -> [f64; 2] {
+        if let Arg::List(l) = self.get(name)
+            && let [Some(a), Some(b)] = [0, 1].map(|i| l.get(i).and_then(Arg::as_number))
+        {
+            return [a, b];
         }
+        panic!("`{}`: `{name}` is {:?}", self.of, self.get(name))
     }
 
     /// `true` or `false`.

@@ -15,7 +15,9 @@ use crate::program::{Emit, Value};
 use crate::spec::{Def, Spec};
 
 mod activation;
+mod batch_norm;
 mod conv2d;
+mod dropout;
 mod flatten;
 mod identity;
 mod leaky_relu;
@@ -29,7 +31,9 @@ mod tanh;
 pub(crate) mod testing;
 
 pub use activation::{Activation, Scalar};
+pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d};
 pub use conv2d::Conv2d;
+pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use identity::Identity;
 pub use leaky_relu::LeakyReLU;
@@ -51,6 +55,9 @@ pub static LAYERS: &[&Def<dyn Layer>] = &[
     &Tanh::DEF,
     &Sigmoid::DEF,
     &Softmax::DEF,
+    &BatchNorm1d::DEF,
+    &BatchNorm2d::DEF,
+    &Dropout::DEF,
     &Identity::DEF,
 ];
 

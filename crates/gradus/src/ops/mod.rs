@@ -17,10 +17,12 @@ use crate::program::Emit;
 
 mod add;
 mod apply;
+mod batch_norm;
 mod concat;
 mod conv2d;
 mod cross_entropy;
 mod difference;
+mod dropout;
 mod flatten;
 mod linear;
 mod map;
@@ -32,6 +34,7 @@ mod sum;
 mod testing;
 mod window;
 
+pub use batch_norm::Statistics;
 pub use difference::Difference;
 pub use map::Map;
 pub use window::Window;

@@ -107,6 +107,18 @@ impl<'g> Emit<'g> {
         v
     }
 
+    /// The gradient of a trained parameter; of a frozen one a value that nobody reads. For ops that write the gradients of
+    /// several parameters at once.
+    pub fn grad_if_trained(&mut self, param: Value) -> Value {
+        match self.info(param).source {
+            Source::Param(index) if !self.graph.params[index].trained => {
+                let dims = self.dims(param).to_vec();
+                self.single("unused", &dims)
+            }
+            _ => self.grad(param),
+        }
+    }
+
     /// The buffer that the layer declared as `name`, if it did.
     pub fn buffer_opt(&mut self, name: &str) -> Option<Value> {
         let index = self.layer?.buffers.iter().find(|(n, _)| *n == name)?.1;

@@ -1,6 +1,8 @@
 //! What several test files need: networks from layer strings, small data sets.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod golden;
+
 use std::sync::Arc;
 
 use gradus::data::{DiskOptions, Split, disk_with, generate_pair_sets};

@@ -1,0 +1,113 @@
+//! What a command is about: an arm of a study, or a model file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use gradus::Registry;
+use gradus::error::Result;
+use gradus::model::ModelFile;
+use gradus::net::Graph;
+use gradus::spec::Spec;
+use gradus::train::Settings;
+use gradus_study::{ArmSettings, Overrides, Study};
+
+use crate::args::Subject as Args;
+use crate::failure::{Outcome, wrong};
+
+/// An arm of a study, or a model file.
+#[derive(Debug)]
+pub enum Subject {
+    /// An arm.
+    Arm {
+        /// The study's name.
+        study: String,
+        /// The arm.
+        arm: Box<ArmSettings>,
+    },
+    /// A model.
+    Model {
+        /// Its file.
+        path: PathBuf,
+        /// What is in it.
+        file: Box<ModelFile>,
+    },
+}
+
+impl Subject {
+    /// Opens what the arguments name.
+    pub fn open(args: &Args) -> Outcome<Subject> {
+        let path = Path::new(&args.subject);
+        if !is_model(path) {
+            let (study, arm) = arm(&args.subject, args.arm.as_deref(), &args.set)?;
+            return Ok(Subject::Arm { study: name(&study), arm: Box::new(arm) });
+        }
+        if args.arm.is_some() || !args.set.is_empty() {
+            return wrong(format_args!(
+                "{}: a model file holds one network as it is; `--arm` and `--set` are for studies",
+                path.display()
+            ));
+        }
+        Ok(Subject::Model { path: path.to_path_buf(), file: Box::new(ModelFile::read(path)?) })
+    }
+
+    /// What it is called.
+    pub fn title(&self) -> String {
+        match self {
+            Subject::Arm { study, arm } => format!("{study}, arm {}", arm.name),
+            Subject::Model { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// Its network.
+    pub fn graph(&self) -> Result<Graph> {
+        match self {
+            Subject::Arm { arm, .. } => arm.graph(),
+            Subject::Model { path, file } => file.graph(&Registry::new()).map_err(|e| e.at(path.display())),
+        }
+    }
+
+    /// How it is trained: as the study says, or as the model was when it says how.
+    pub fn training(&self) -> Settings {
+        match self {
+            Subject::Arm { arm, .. } => arm.train.clone(),
+            Subject::Model { file, .. } => match &file.meta.training {
+                Some(training) => training.settings.clone(),
+                None => {
+                    let note = file.meta.notes.get("train").cloned();
+                    note.and_then(|n| serde_json::from_value(n).ok()).unwrap_or_default()
+                }
+            },
+        }
+    }
+
+    /// Its optimiser.
+    pub fn optimizer(&self) -> Spec {
+        self.training().optimizer
+    }
+}
+
+/// Whether a path is a file that begins as model files do: the length of a JSON text, and the text.
+pub fn is_model(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let length = file.metadata().map_or(0, |m| m.len());
+    let mut start = Vec::new();
+    if file.take(9).read_to_end(&mut start).is_err() {
+        return false;
+    }
+    let header = start.first_chunk::<8>().map_or(u64::MAX, |b| u64::from_le_bytes(*b));
+    header < length && start.last() == Some(&b'{')
+        || path.extension().is_some_and(|e| e == "safetensors" || e == "ckpt") && path.is_file()
+}
+
+/// An arm of a study by name or file.
+pub fn arm(study: &str, arm: Option<&str>, set: &[String]) -> Outcome<(Study, ArmSettings)> {
+    let study = gradus_study::open(study, &Overrides::parse(set)?)?;
+    let arm = study.arm(arm)?.clone();
+    Ok((study, arm))
+}
+
+/// A study's name: that of its file.
+pub fn name(study: &Study) -> String {
+    Path::new(&study.file).file_stem().map_or_else(|| study.file.clone(), |s| s.to_string_lossy().into_owned())
+}

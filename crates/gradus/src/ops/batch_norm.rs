@@ -1,0 +1,301 @@
+//! Batch norm: every channel normalised over samples and positions, its running statistics, and its gradients.
+//!
+//! With N values of a channel, x̂ = (x − mean)·inv_std and inv_std = 1/√(var + eps): y = γ·x̂ + β;
+//! dγ += Σ dy∗x̂, dβ += Σ dy, dx = γ·inv_std·(dy − Σ dy/N − x̂·Σ(dy∗x̂)/N).
+//!
+//! Order on the CPU: `gradus_kernels::norm` states it. The sums of a gradient start from 0 and are added to what is
+//! stored at the end.
+//!
+//! The running statistics are an op of their own: a program that must not change them drops it, because nobody needs
+//! what it writes.
+
+use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad, batch_norm_infer, batch_norm_running};
+use gradus_kernels::{Region, Span};
+
+use super::{Case, Cost, Op};
+use crate::exec::cpu::{Layout, Lower};
+use crate::program::{Emit, Value};
+
+/// What [`Emit::batch_norm`] finds out about a batch: a value per channel each.
+#[derive(Clone, Copy, Debug)]
+pub struct Statistics {
+    mean: Value,
+    inv_std: Value,
+    /// The biased variance.
+    var: Value,
+}
+
+impl Emit<'_> {
+    /// y = γ·x̂ + β with the statistics of the batch: x (B, C, …), `affine` γ and β (C) → (B, C, …).
+    pub fn batch_norm(&mut self, x: Value, affine: Option<[Value; 2]>, eps: f64) -> (Value, Statistics) {
+        let dims = self.dims(x).to_vec();
+        let y = self.batched(&self.name(""), &dims);
+        let [mean, inv_std, var] = ["mean", "inv_std", "var"].map(|name| self.single(&self.name(name), &dims[..1]));
+        let mut reads = vec![x];
+        reads.extend(affine.into_iter().flatten());
+        self.op(Train { eps }, &reads, &[y, mean, inv_std, var]);
+        (y, Statistics { mean, inv_std, var })
+    }
+
+    /// running = momentum·new + (1 − momentum)·running for mean and variance (C), of what `s` says of `x`; the new
+    /// variance is the unbiased one.
+    pub fn batch_norm_running(&mut self, x: Value, s: Statistics, running: [Value; 2], momentum: f64) {
+        let positions = self.dims(x)[1..].iter().product();
+        self.op(Running { momentum, positions }, &[s.mean, s.var], &running);
+    }
+
+    /// y = γ·x̂ + β with the running mean and variance (C).
+    pub fn batch_norm_infer(&mut self, x: Value, running: [Value; 2], affine: Option<[Value; 2]>, eps: f64) -> Value {
+        let y = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let mut reads = vec![x, running[0], running[1]];
+        reads.extend(affine.into_iter().flatten());
+        self.op(Infer { eps }, &reads, &[y]);
+        y
+    }
+
+    /// dγ += Σ dy∗x̂, dβ += Σ dy; returns dx.
+    pub fn batch_norm_grad(&mut self, x: Value, s: Statistics, affine: Option<[Value; 2]>, dy: Value) -> Value {
+        let dx = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let (mut reads, mut writes) = (vec![x, s.mean, s.inv_std, dy], vec![dx]);
+        if let Some([gamma, beta]) = affine {
+            reads.push(gamma);
+            writes.extend([gamma, beta].map(|p| self.grad_if_trained(p)));
+        }
+        self.op(Grad, &reads, &writes);
+        dx
+    }
+}
+
+/// The addresses of channel `j`, in torch's order.
+fn channel(batch: usize, dims: &[usize], j: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    let (c, inner) = (dims[0], dims[1..].iter().product::<usize>());
+    (0..batch).flat_map(move |s| (0..inner).map(move |i| (s * c + j) * inner + i))
+}
+
+/// The operand read at `i`, or nothing where the norm has no γ and β.
+fn read_or_nothing(l: &Lower<'_>, i: usize) -> Span {
+    if i < l.reads() { l.read(i).span } else { NOTHING }
+}
+
+/// The operand written at `i` likewise.
+fn write_or_nothing(l: &Lower<'_>, i: usize) -> Span {
+    if i < l.writes() { l.write(i).span } else { NOTHING }
+}
+
+const NOTHING: Span = Span { region: Region::Work, start: 0, len: 0 };
+
+fn given(x: &[f32]) -> Option<&[f32]> {
+    (!x.is_empty()).then_some(x)
+}
+
+fn given_mut(x: &mut [f32]) -> Option<&mut [f32]> {
+    (!x.is_empty()).then_some(x)
+}
+
+/// The kernel's sizes for a batch of `batch` samples.
+fn norm(batch: usize, x: &Layout, eps: f64) -> Norm {
+    Norm { rows: batch * x.group, n: x.n, ld: x.ld, eps: eps as f32 }
+}
+
+fn affine_line(x_hat: String, affine: &[&str]) -> String {
+    if let [gamma, beta] = affine { format!("{gamma}·{x_hat} + {beta}") } else { x_hat }
+}
+
+#[derive(Debug)]
+struct Train {
+    eps: f64,
+}
+
+impl Op for Train {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = {}", w[0], affine_line(format!("({} − {})·{}", r[0], w[1], w[2]), &r[1..]))
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(7)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let dims = &case.reads[0].dims;
+        for j in 0..dims[0] {
+            let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
+            let mean = at.clone().map(|i| r[0][i]).sum::<f64>() / n;
+            let var = at.clone().map(|i| (r[0][i] - mean) * (r[0][i] - mean)).sum::<f64>() / n;
+            let inv_std = 1.0 / (var + self.eps).sqrt();
+            let (gamma, beta) = if let [_, gamma, beta] = r { (gamma[j], beta[j]) } else { (1.0, 0.0) };
+            for i in at {
+                w[0][i] = gamma * (r[0][i] - mean) * inv_std + beta;
+            }
+            (w[1][j], w[2][j], w[3][j]) = (mean, inv_std, var);
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, eps) = (l.read(0), self.eps);
+        let reads = [x.span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
+        let writes = [0, 1, 2, 3].map(|i| l.write(i).span);
+        l.kernel(reads, writes, [], [], move |run, s| {
+            let (norm, [x, gamma, beta], [y, mean, inv_std, var]) =
+                (norm(run.batch(), &x.layout, eps), s.read, s.write);
+            batch_norm(run.cpu, &norm, x, given(gamma), given(beta), y, mean, inv_std, var);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    momentum: f64,
+    positions: usize,
+}
+
+impl Op for Running {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let (m, keep) = (self.momentum, 1.0 - self.momentum);
+        format!("{}, {} = {keep}·old + {m}·({}, N/(N − 1)·{})", w[0], w[1], r[0], r[1])
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(7)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let n = (case.batch() * self.positions) as f64;
+        for (running, new, factor) in [(0, r[0], 1.0), (1, r[1], n / (n - 1.0))] {
+            for (running, new) in w[running].iter_mut().zip(new) {
+                *running = self.momentum * factor * new + (1.0 - self.momentum) * *running;
+            }
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (n, positions, momentum) = (l.read_dims(0)[0], self.positions, self.momentum as f32);
+        l.kernel([0, 1].map(|i| l.read(i).span), [0, 1].map(|i| l.write(i).span), [], [], move |run, s| {
+            let ([mean, var], [running_mean, running_var]) = (s.read, s.write);
+            batch_norm_running(run.cpu, n, run.batch() * positions, momentum, mean, var, running_mean, running_var);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Infer {
+    eps: f64,
+}
+
+impl Op for Infer {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = {}", w[0], affine_line(format!("({} − {})/√({} + {:?})", r[0], r[1], r[2], self.eps), &r[3..]))
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(3)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let dims = &case.reads[0].dims;
+        for j in 0..dims[0] {
+            let inv_std = 1.0 / (r[2][j] + self.eps).sqrt();
+            let (gamma, beta) = if let [.., gamma, beta] = &r[3..] { (gamma[j], beta[j]) } else { (1.0, 0.0) };
+            for i in channel(case.batch(), dims, j) {
+                w[0][i] = gamma * (r[0][i] - r[1][j]) * inv_std + beta;
+            }
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, y, eps) = (l.read(0), l.write(0), self.eps);
+        let reads = [x.span, l.read(1).span, l.read(2).span, read_or_nothing(l, 3), read_or_nothing(l, 4)];
+        l.kernel(reads, [y.span], [], [], move |run, s| {
+            let (norm, [x, mean, var, gamma, beta]) = (norm(run.batch(), &x.layout, eps), s.read);
+            batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, s.write[0]);
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Grad;
+
+impl Op for Grad {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let [_, _, inv_std, dy, ..] = r else { unreachable!("four operands at least") };
+        let dx = format!("{inv_std}·({dy} − Σ {dy}/N − x̂·Σ({dy} ∗ x̂)/N)");
+        match (r, w) {
+            ([.., gamma], [x, dgamma, dbeta]) => {
+                format!("{x} = {gamma}·{dx};  {dgamma} += Σ {dy} ∗ x̂;  {dbeta} += Σ {dy}")
+            }
+            _ => format!("{} = {dx}", w[0]),
+        }
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(11)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let dims = &case.reads[0].dims;
+        for j in 0..dims[0] {
+            let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
+            let (mean, inv_std) = (r[1][j], r[2][j]);
+            let x_hat = |i: usize| (r[0][i] - mean) * inv_std;
+            let sum: f64 = at.clone().map(|i| r[3][i]).sum();
+            let sum_x_hat: f64 = at.clone().map(|i| r[3][i] * x_hat(i)).sum();
+            let gamma = r.get(4).map_or(1.0, |gamma| gamma[j]);
+            for i in at {
+                w[0][i] = gamma * inv_std * (r[3][i] - sum / n - x_hat(i) * sum_x_hat / n);
+            }
+            for (grad, sum) in w[1..].iter_mut().zip([sum_x_hat, sum]) {
+                grad[j] = if case.adds { grad[j] + sum } else { sum };
+            }
+        }
+    }
+
+    /// Two sums per channel.
+    fn scratch(&self, case: &Case) -> usize {
+        2 * case.reads[0].dims[0]
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, scratch) = (l.read(0), l.scratch());
+        let reads = [x.span, l.read(1).span, l.read(2).span, l.read(3).span, read_or_nothing(l, 4)];
+        let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), scratch];
+        l.kernel(reads, writes, [], [], move |run, s| {
+            // No variance is taken here: eps is part of inv_std already.
+            let norm = norm(run.batch(), &x.layout, 0.0);
+            let ([x, mean, inv_std, dy, gamma], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
+            let (dgamma, dbeta) = (given_mut(dgamma), given_mut(dbeta));
+            batch_norm_grad(run.cpu, &norm, x, mean, inv_std, given(gamma), dy, dx, dgamma, dbeta, run.adds, scratch);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{agree, explain};
+
+    #[test]
+    fn both_executors_agree() {
+        for layer in ["BatchNorm1d 0.01", "BatchNorm1d 0.01 affine=false"] {
+            for features in [1, 2, 17] {
+                agree(&[layer], &[features]);
+            }
+        }
+        for layer in ["BatchNorm2d 0.01", "BatchNorm2d 0.01 affine=false"] {
+            for input in [[1, 1, 1], [3, 2, 5], [16, 3, 3], [17, 1, 2]] {
+                agree(&[layer, layer], &input);
+            }
+        }
+    }
+
+    #[test]
+    fn reads_as_its_formulas() {
+        let text = explain(&["BatchNorm1d"], &[3]);
+        for line in [
+            "net.0 = net.0.weight·(x − net.0.mean)·net.0.inv_std + net.0.bias",
+            "net.0.running_mean, net.0.running_var = 0.9·old + 0.1·(net.0.mean, N/(N − 1)·net.0.var)",
+            "d into net.0 = net.0.weight·net.0.inv_std·(d net − Σ d net/N − x̂·Σ(d net ∗ x̂)/N);  \
+             d net.0.weight += Σ d net ∗ x̂;  d net.0.bias += Σ d net",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(explain(&["BatchNorm1d affine=false"], &[3]).contains("net.0 = (x − net.0.mean)·net.0.inv_std "));
+    }
+}
