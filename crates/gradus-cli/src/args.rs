@@ -7,7 +7,7 @@ use crate::failure::Outcome;
 
 /// Trains small and medium neural networks, and answers questions about them.
 #[derive(Debug, Parser)]
-#[command(name = "gradus", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "gradus", version, disable_help_subcommand = true, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -8,6 +8,7 @@ use gradus::Registry;
 use gradus::error::Result;
 use gradus::model::ModelFile;
 use gradus::net::Graph;
+use gradus::rng::Seed;
 use gradus::spec::Spec;
 use gradus::train::Settings;
 use gradus_study::{ArmSettings, Overrides, Study};
@@ -22,6 +23,8 @@ pub enum Subject {
     Arm {
         /// The study's name.
         study: String,
+        /// The study's seed.
+        seed: Seed,
         /// The arm.
         arm: Box<ArmSettings>,
     },
@@ -40,7 +43,7 @@ impl Subject {
         let path = Path::new(&args.subject);
         if !is_model(path) {
             let (study, arm) = arm(&args.subject, args.arm.as_deref(), &args.set)?;
-            return Ok(Subject::Arm { study: name(&study), arm: Box::new(arm) });
+            return Ok(Subject::Arm { study: name(&study), seed: study.seed, arm: Box::new(arm) });
         }
         if args.arm.is_some() || !args.set.is_empty() {
             return wrong(format_args!(
@@ -54,7 +57,7 @@ impl Subject {
     /// What it is called.
     pub fn title(&self) -> String {
         match self {
-            Subject::Arm { study, arm } => format!("{study}, arm {}", arm.name),
+            Subject::Arm { study, arm, .. } => format!("{study}, arm {}", arm.name),
             Subject::Model { path, .. } => path.display().to_string(),
         }
     }

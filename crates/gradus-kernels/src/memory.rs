@@ -203,9 +203,7 @@ impl<const R: usize, const W: usize, const IR: usize, const IW: usize> Operands<
                 assert!(!int(w).overlaps(&int(other)), "integers {w:?} are written and overlap {other:?}");
             }
         }
-        let reach = |region| {
-            read.iter().chain(&write).filter(|s| s.region == region).map(Span::end).max().unwrap_or(0)
-        };
+        let reach = |region| read.iter().chain(&write).filter(|s| s.region == region).map(Span::end).max().unwrap_or(0);
         Self {
             store_len: reach(Region::Store),
             work_len: reach(Region::Work),

@@ -44,6 +44,8 @@ struct Shared {
     region: UnsafeCell<Option<Region>>,
     /// Whether a region is running: a second caller does its work itself.
     busy: AtomicBool,
+    /// Workers that have started.
+    ready: AtomicUsize,
     quit: AtomicBool,
     sleepers: AtomicUsize,
     door: Mutex<()>,
@@ -77,6 +79,7 @@ impl Shared {
 
     /// The life of a worker.
     fn serve(&self) {
+        self.ready.fetch_add(1, Ordering::Release);
         let mut seen = 0; // the number of the last region this worker knows of
         while let Some(state) = self.wait(seen) {
             seen = state >> 32;
@@ -157,6 +160,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             region: UnsafeCell::new(None),
             busy: AtomicBool::new(false),
+            ready: AtomicUsize::new(0),
             quit: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
             door: Mutex::new(()),
@@ -169,6 +173,10 @@ impl Pool {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new().name(format!("gradus-{i}"));
             pool.workers.push(worker.spawn(move || shared.serve()).expect("the system refused a thread"));
+        }
+        // A thread's first moments ask for memory: they are over before the first region, which may not.
+        while pool.shared.ready.load(Ordering::Acquire) < pool.workers.len() {
+            std::thread::yield_now();
         }
         pool
     }

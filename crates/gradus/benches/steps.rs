@@ -46,13 +46,17 @@ fn row(name: &str, graph: &Graph, data: &Dataset, batch: usize, threads: usize) 
         black_box(net.predict(&b).unwrap());
     });
     let program = net.program();
-    let flops: u64 = [Phase::Forward, Phase::Loss, Phase::Backward].iter().map(|p| program.cost(*p, "", batch).flops).sum();
+    let flops: u64 =
+        [Phase::Forward, Phase::Loss, Phase::Backward].iter().map(|p| program.cost(*p, "", batch).flops).sum();
     println!("{name:18} {threads:7} {fused:10.2} {steps:10.2} {infer:10.2} {:10.2}", flops as f64 / fused / 1e3);
 }
 
 fn main() {
     println!("instruction set {}", Isa::detect());
-    println!("{:18} {:>7} {:>10} {:>10} {:>10} {:>10}", "network", "threads", "fused µs", "steps µs", "predict µs", "GFLOP/s");
+    println!(
+        "{:18} {:>7} {:>10} {:>10} {:>10} {:>10}",
+        "network", "threads", "fused µs", "steps µs", "predict µs", "GFLOP/s"
+    );
     let (points, pairs) = (disk(1000).train, pairs(50, 2).train);
     let r1 = disk_net(&["Linear 25", "ReLU", "Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 2"], "MSELoss");
     for threads in [1, 2] {

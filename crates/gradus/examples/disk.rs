@@ -2,12 +2,16 @@
 
 use gradus::prelude::*;
 
+/// Runs it.
 pub fn main() -> gradus::Result<()> {
     let disk = data::disk(1000, Seed(7));
     let mut net = Sequential::new([2])
-        .add(Linear::new(25)).add(ReLU)
-        .add(Linear::new(25)).add(Tanh)
-        .add(Linear::new(25)).add(ReLU)
+        .add(Linear::new(25))
+        .add(ReLU)
+        .add(Linear::new(25))
+        .add(Tanh)
+        .add(Linear::new(25))
+        .add(ReLU)
         .add(Linear::new(2))
         .loss(MSELoss::new())
         .build(Seed(1))?;

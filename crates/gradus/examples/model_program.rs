@@ -5,6 +5,7 @@ use gradus::losses::Reduction;
 use gradus::prelude::*;
 use ndarray::Array2;
 
+/// Runs it.
 pub fn main() -> gradus::Result<()> {
     let mut numbers = Seed(0).key("data").stream();
     let x = Array2::from_shape_fn((64, 1000), |_| numbers.normal() as f32);

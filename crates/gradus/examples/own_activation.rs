@@ -8,6 +8,7 @@ fn softsign() -> Activation {
     Activation::new("Softsign", |x| x / (1.0 + x.abs()), |x| 1.0 / ((1.0 + x.abs()) * (1.0 + x.abs())))
 }
 
+/// Runs it.
 pub fn main() -> gradus::Result<()> {
     let disk = data::disk(500, Seed(7));
     let mut net = Sequential::new([2])
@@ -16,7 +17,8 @@ pub fn main() -> gradus::Result<()> {
         .add(Linear::new(2))
         .loss(MSELoss::new())
         .build(Seed(1))?;
-    let settings = Settings { epochs: 20, batch: 20, optimizer: Spec::new("SGD").arg("lr", 0.5), ..Settings::default() };
+    let settings =
+        Settings { epochs: 20, batch: 20, optimizer: Spec::new("SGD").arg("lr", 0.5), ..Settings::default() };
     net.fit(&disk.train, &settings, |_| Flow::Continue)?;
 
     let path = std::env::temp_dir().join(format!("gradus-softsign-{}.safetensors", std::process::id()));

@@ -116,6 +116,7 @@ impl Op for Times2 {
     }
 }
 
+/// Runs it.
 pub fn main() -> gradus::Result<()> {
     let disk = data::disk(500, Seed(7));
     let mut net = Sequential::new([2])

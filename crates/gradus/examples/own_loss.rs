@@ -41,14 +41,17 @@ impl Loss for SquareLoss {
     fn emit(&self, e: &mut Emit<'_>, x: Value, target: Value) -> (Value, LossBack) {
         let t = e.target_like(x, target);
         let loss = e.difference(Difference::Squared, Reduction::Sum, x, t);
-        let back = move |e: &mut Emit<'_>, weight: f64| e.difference_grad(Difference::Squared, Reduction::Sum, weight, x, t);
+        let back =
+            move |e: &mut Emit<'_>, weight: f64| e.difference_grad(Difference::Squared, Reduction::Sum, weight, x, t);
         (loss, Box::new(back))
     }
 }
 
+/// Runs it.
 pub fn main() -> gradus::Result<()> {
     let disk = data::disk(500, Seed(7));
-    let mut net = Sequential::new([2]).add(Linear::new(25)).add(Tanh).add(Linear::new(2)).loss(SquareLoss).build(Seed(1))?;
+    let mut net =
+        Sequential::new([2]).add(Linear::new(25)).add(Tanh).add(Linear::new(2)).loss(SquareLoss).build(Seed(1))?;
     net.fit(&disk.train, &Settings { epochs: 20, batch: 20, ..Settings::default() }, |_| Flow::Continue)?;
 
     let path = std::env::temp_dir().join(format!("gradus-square-{}.safetensors", std::process::id()));

@@ -17,14 +17,23 @@ fn main() -> gradus::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "r1".to_string());
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder).map_err(|e| gradus::Error::io(folder, &e))?;
-    let settings = Settings { epochs: 150, batch: 20, shuffle: false, optimizer: Spec::new("SGD").arg("lr", 1e-4), ..Settings::default() };
+    let settings = Settings {
+        epochs: 150,
+        batch: 20,
+        shuffle: false,
+        optimizer: Spec::new("SGD").arg("lr", 1e-4),
+        ..Settings::default()
+    };
     let mut errors = Vec::new();
     for start in 0..STARTS {
         let disk = data::disk(1000, Seed(2020).child(start));
         let mut net = Sequential::new([2])
-            .add(Linear::new(25)).add(ReLU)
-            .add(Linear::new(25)).add(Tanh)
-            .add(Linear::new(25)).add(ReLU)
+            .add(Linear::new(25))
+            .add(ReLU)
+            .add(Linear::new(25))
+            .add(Tanh)
+            .add(Linear::new(25))
+            .add(ReLU)
             .add(Linear::new(2))
             .loss(MSELoss::new().reduction(Reduction::Sum))
             .init("kaiming_normal")

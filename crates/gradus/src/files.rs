@@ -13,37 +13,17 @@ use crate::{Error, Result};
 /// The content goes to a new file beside `path` and is brought to the disk (`fsync`), then renamed to `path`, and the
 /// folder is brought to the disk. A failed write removes the new file and leaves `path` as it was; a failed `fsync` is
 /// never tried again, since the pages may be gone.
-pub(crate) fn write_atomically(
-    path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let Some(name) = path.file_name() else {
-        fail!(
-            Argument,
-            "{}: this is not the name of a file",
-            path.display()
-        )
-    };
+    let Some(name) = path.file_name() else { fail!(Argument, "{}: this is not the name of a file", path.display()) };
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
-    temporary.push(format!(
-        ".{}-{}.tmp",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    ));
+    temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let temporary = path.with_file_name(temporary);
     let write = || {
-        let mut file = BufWriter::new(
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary)?,
-        );
+        let mut file = BufWriter::new(OpenOptions::new().write(true).create_new(true).open(&temporary)?);
         content(&mut file)?;
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_folder(path)
     };
@@ -59,11 +39,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// The content of a file of at most `limit` bytes: a larger one is refused before it is read.
@@ -77,11 +53,7 @@ pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>> {
     };
     let (length, bytes) = read().map_err(|source| Error::io(path, &source))?;
     if length > limit {
-        fail!(
-            File,
-            "{}: more than {limit} bytes, the most that is read of such a file",
-            path.display()
-        );
+        fail!(File, "{}: more than {limit} bytes, the most that is read of such a file", path.display());
     }
     Ok(bytes)
 }
@@ -116,11 +88,7 @@ pub(crate) mod tests {
             let mut random = key.at(i).stream();
             let mut bytes = good.to_vec();
             for _ in 0..=random.below(3) {
-                let end = if random.below(2) == 0 {
-                    bytes.len()
-                } else {
-                    bytes.len().min(40)
-                };
+                let end = if random.below(2) == 0 { bytes.len() } else { bytes.len().min(40) };
                 let at = random.below(end.max(1) as u64) as usize;
                 match random.below(8) {
                     _ if bytes.is_empty() => {}
@@ -128,11 +96,7 @@ pub(crate) mod tests {
                     1 => drop(bytes.remove(at)),
                     2 => bytes.insert(at, bytes[at]),
                     3 => bytes[at] = random.next_u32() as u8,
-                    4 => {
-                        bytes[at] = *b"\xff\0(,\n\"9'"
-                            .get(random.below(8) as usize)
-                            .unwrap_or(&0)
-                    }
+                    4 => bytes[at] = *b"\xff\0(,\n\"9'".get(random.below(8) as usize).unwrap_or(&0),
                     5 => bytes[at] = bytes[random.below(bytes.len() as u64) as usize],
                     _ => bytes[at] ^= 1 << random.below(8),
                 }
@@ -150,10 +114,7 @@ pub(crate) mod tests {
         assert_eq!(read_capped(&path, 5).unwrap(), b"three");
         let refused = read_capped(&path, 4).unwrap_err();
         assert_eq!(refused.kind(), Kind::File);
-        assert!(
-            refused.to_string().contains("more than 4 bytes"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("more than 4 bytes"), "{refused}");
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
     }
 
@@ -167,28 +128,12 @@ pub(crate) mod tests {
             Err(io::Error::other("the disk is full"))
         })
         .unwrap_err();
-        assert!(
-            error.to_string().ends_with("a: the disk is full"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("a: the disk is full"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
-        assert_eq!(
-            write_atomically(&folder.0.join("no/b"), |_| Ok(()))
-                .unwrap_err()
-                .kind(),
-            Kind::Io
-        );
-        assert_eq!(
-            write_atomically(Path::new(".."), |_| Ok(()))
-                .unwrap_err()
-                .kind(),
-            Kind::Argument
-        );
-        assert_eq!(
-            read_capped(&folder.0.join("b"), 9).unwrap_err().kind(),
-            Kind::Io
-        );
+        assert_eq!(write_atomically(&folder.0.join("no/b"), |_| Ok(())).unwrap_err().kind(), Kind::Io);
+        assert_eq!(write_atomically(Path::new(".."), |_| Ok(())).unwrap_err().kind(), Kind::Argument);
+        assert_eq!(read_capped(&folder.0.join("b"), 9).unwrap_err().kind(), Kind::Io);
     }
 
     #[test]

@@ -79,7 +79,10 @@ impl Registry {
             known.extend(self.activations.keys().map(String::as_str));
             Error::new(
                 Kind::Name,
-                format!("there is no layer `{name}`{} (a layer of your own must be registered to load it)", suggest(name, &known)),
+                format!(
+                    "there is no layer `{name}`{} (a layer of your own must be registered to load it)",
+                    suggest(name, &known)
+                ),
             )
         })
     }

@@ -69,12 +69,7 @@ impl Key {
 
     /// The numbers of this key, from the first.
     pub fn stream(self) -> Stream {
-        Stream {
-            key: self,
-            block: 0,
-            words: [0; 4],
-            used: 4,
-        }
+        Stream { key: self, block: 0, words: [0; 4], used: 4 }
     }
 }
 
@@ -188,20 +183,11 @@ mod tests {
         assert_eq!(absorb(0, 0), 0xE220_A839_7B1D_CDAF); // SplitMix64's first number from state 0
         let key = Seed(7).key("weights");
         assert_eq!(key.words(), [357_122_317, 156_100_276]);
-        assert_eq!(
-            key.child("left.0.weight").words(),
-            [1_933_752_395, 429_981_891]
-        );
+        assert_eq!(key.child("left.0.weight").words(), [1_933_752_395, 429_981_891]);
         assert_eq!(key.at(3).words(), [1_253_982_055, 420_386_073]);
         assert_eq!(Seed(7).child(3), Seed(15_212_601_872_414_689_185));
         let mut s = key.stream();
-        let five = [
-            261_902_170,
-            2_254_008_830,
-            572_686_226,
-            2_347_423_038,
-            1_149_652_444,
-        ];
+        let five = [261_902_170, 2_254_008_830, 572_686_226, 2_347_423_038, 1_149_652_444];
         assert_eq!([(); 5].map(|()| s.next_u32()), five);
         assert_eq!(key.stream().next_u64(), 0x8659_71fe_0f9c_4f5a);
         assert_eq!(key.stream().uniform(), 0.524_802_326_704_603_3);
@@ -214,36 +200,19 @@ mod tests {
     fn moments_are_those_of_the_distributions() {
         // 400,000 numbers: five standard errors of each mean.
         let n = 400_000;
-        let check =
-            |what: &str, draw: &mut dyn FnMut() -> f64, mean: f64, variance: f64, fourth: f64| {
-                let x: Vec<f64> = (0..n).map(|_| draw()).collect();
-                let m = x.iter().sum::<f64>() / n as f64;
-                let v = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
-                let se = |var: f64| 5.0 * (var / n as f64).sqrt();
-                assert!((m - mean).abs() < se(variance), "{what}: mean {m}");
-                assert!(
-                    (v - variance).abs() < se(fourth - variance * variance),
-                    "{what}: variance {v}"
-                );
-            };
-        let (mut a, mut b, mut c, mut d) =
-            ["a", "b", "c", "d"].map(|p| Seed(1).key(p).stream()).into();
+        let check = |what: &str, draw: &mut dyn FnMut() -> f64, mean: f64, variance: f64, fourth: f64| {
+            let x: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let m = x.iter().sum::<f64>() / n as f64;
+            let v = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let se = |var: f64| 5.0 * (var / n as f64).sqrt();
+            assert!((m - mean).abs() < se(variance), "{what}: mean {m}");
+            assert!((v - variance).abs() < se(fourth - variance * variance), "{what}: variance {v}");
+        };
+        let (mut a, mut b, mut c, mut d) = ["a", "b", "c", "d"].map(|p| Seed(1).key(p).stream()).into();
         check("uniform", &mut || a.uniform(), 0.5, 1.0 / 12.0, 1.0 / 80.0);
-        check(
-            "uniform_f32",
-            &mut || f64::from(b.uniform_f32()),
-            0.5,
-            1.0 / 12.0,
-            1.0 / 80.0,
-        );
+        check("uniform_f32", &mut || f64::from(b.uniform_f32()), 0.5, 1.0 / 12.0, 1.0 / 80.0);
         check("normal", &mut || c.normal(), 0.0, 1.0, 3.0);
-        check(
-            "below 3",
-            &mut || d.below(3) as f64,
-            1.0,
-            2.0 / 3.0,
-            2.0 / 3.0,
-        );
+        check("below 3", &mut || d.below(3) as f64, 1.0, 2.0 / 3.0, 2.0 / 3.0);
     }
 
     #[test]
@@ -255,16 +224,9 @@ mod tests {
             let z = s.normal().abs();
             (0..4).for_each(|k| beyond[k] += f64::from(u8::from(z > k as f64 + 1.0)));
         }
-        for (count, p) in
-            beyond
-                .iter()
-                .zip([0.317_310_5, 0.045_500_26, 0.002_699_796, 6.334_248e-5])
-        {
+        for (count, p) in beyond.iter().zip([0.317_310_5, 0.045_500_26, 0.002_699_796, 6.334_248e-5]) {
             let expected = p * n as f64;
-            assert!(
-                (count - expected).abs() < 5.0 * expected.sqrt(),
-                "{count} for {expected}"
-            );
+            assert!((count - expected).abs() < 5.0 * expected.sqrt(), "{count} for {expected}");
         }
     }
 
@@ -272,10 +234,7 @@ mod tests {
     fn permutations_are_uniform() {
         // All 24 orders of 4, and every (item, place) of 10: chi-square below its 1 - 1e-6 quantile.
         let chi = |counts: &[u32], expected: f64| -> f64 {
-            counts
-                .iter()
-                .map(|&c| (f64::from(c) - expected).powi(2) / expected)
-                .sum()
+            counts.iter().map(|&c| (f64::from(c) - expected).powi(2) / expected).sum()
         };
         let key = Seed(3).key("orders");
         let mut orders = std::collections::BTreeMap::new();
@@ -283,9 +242,7 @@ mod tests {
         for round in 0..24_000 {
             *orders.entry(permutation(key.at(round), 4)).or_insert(0) += 1;
             let p = permutation(key.child("ten").at(round), 10);
-            p.iter()
-                .enumerate()
-                .for_each(|(place, item)| places[place * 10 + item] += 1);
+            p.iter().enumerate().for_each(|(place, item)| places[place * 10 + item] += 1);
         }
         assert_eq!(orders.len(), 24);
         let orders: Vec<u32> = orders.into_values().collect();
@@ -320,12 +277,7 @@ mod tests {
         let mut keys = std::collections::HashSet::new();
         let mut add = |key: Key| assert!(keys.insert(key.words()), "{key:?} twice");
         for seed in 0..50 {
-            for seed in [
-                Seed(seed),
-                Seed(seed).child(0),
-                Seed(seed).child(1),
-                Seed(seed).child(0).child(0),
-            ] {
+            for seed in [Seed(seed), Seed(seed).child(0), Seed(seed).child(1), Seed(seed).child(0).child(0)] {
                 for purpose in ["", "\0", "a", "b", "ab", "weights", "weights-and-more"] {
                     let key = seed.key(purpose);
                     add(key);
@@ -350,10 +302,7 @@ mod tests {
             (0..n).map(|_| s.uniform() - 0.5).collect()
         };
         let key = Seed(5).key("neighbours");
-        let streams: Vec<_> = (0..8)
-            .map(|i| draw(key.at(i)))
-            .chain([draw(Seed(6).key("neighbours"))])
-            .collect();
+        let streams: Vec<_> = (0..8).map(|i| draw(key.at(i))).chain([draw(Seed(6).key("neighbours"))]).collect();
         for (i, a) in streams.iter().enumerate() {
             for b in &streams[..i] {
                 let r = 12.0 * a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / n as f64;

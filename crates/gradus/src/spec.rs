@@ -154,7 +154,9 @@ impl Spec {
             label = Some(l.to_string());
             words.next();
         }
-        let Some(name) = words.next() else { fail!(Config, "empty layer string `{text}`: expected `Name arguments…`") };
+        let Some(name) = words.next() else {
+            fail!(Config, "empty layer string `{text}`: expected `Name arguments…`")
+        };
         let mut spec = Spec { label, ..Spec::new(name) };
         let names = order(name)?;
         let mut positional = names.iter();
@@ -163,7 +165,12 @@ impl Spec {
                 Some((key, value)) => (key, value),
                 None => match positional.next() {
                     Some(key) => (*key, word),
-                    None => fail!(Config, "`{name}` takes at most {} arguments ({}), found also `{word}`", names.len(), names.join(", ")),
+                    None => fail!(
+                        Config,
+                        "`{name}` takes at most {} arguments ({}), found also `{word}`",
+                        names.len(),
+                        names.join(", ")
+                    ),
                 },
             };
             if spec.args.insert(key.to_string(), Arg::parse(value)).is_some() {
@@ -390,7 +397,9 @@ impl Args {
     /// A list of whole numbers.
     pub fn naturals(&self, name: &str) -> Vec<usize> {
         match self.get(name) {
-            Arg::List(l) => l.iter().filter_map(|a| if let Arg::Int(i) = a { Some(*i as usize) } else { None }).collect(),
+            Arg::List(l) => {
+                l.iter().filter_map(|a| if let Arg::Int(i) = a { Some(*i as usize) } else { None }).collect()
+            }
             other => panic!("`{}`: `{name}` is {other:?}", self.of),
         }
     }
@@ -449,7 +458,10 @@ mod tests {
         let spec = Spec::parse("conv1: Conv2d 16 3x2 stride=2 bias=false", order).unwrap();
         assert_eq!(spec.label.as_deref(), Some("conv1"));
         let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(json, r#"{"name":"Conv2d","label":"conv1","out_channels":16,"kernel_size":[3,2],"stride":2,"bias":false}"#);
+        assert_eq!(
+            json,
+            r#"{"name":"Conv2d","label":"conv1","out_channels":16,"kernel_size":[3,2],"stride":2,"bias":false}"#
+        );
         assert_eq!(serde_json::from_str::<Spec>(&json).unwrap(), spec);
         assert_eq!(Spec::parse(&spec.to_string(), order).unwrap(), spec);
     }

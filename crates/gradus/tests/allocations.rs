@@ -46,7 +46,15 @@ fn check(name: &str, graph: &Graph, data: &Dataset, batch: usize) {
 fn steps_and_predictions_allocate_nothing() {
     assert!(allocations(|| drop(vec![1u8])) > 0, "the allocator does not count");
     let points = disk(50).train;
-    check("r1", &disk_net(&["Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 25", "ReLU", "Linear 2"], "MSELoss reduction=sum"), &points, 20);
+    check(
+        "r1",
+        &disk_net(
+            &["Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 25", "ReLU", "Linear 2"],
+            "MSELoss reduction=sum",
+        ),
+        &points,
+        20,
+    );
     check("r3-l1", &disk_net(&["Linear 25", "ReLU", "Linear 25", "Sigmoid", "Linear 2"], "L1Loss"), &points, 20);
     check("norm", &disk_net(&["Linear 25", "BatchNorm1d", "Dropout 0.5", "Linear 2"], "CrossEntropyLoss"), &points, 20);
     let pairs = pairs(12, 2).train;

@@ -16,7 +16,9 @@ use indexmap::IndexMap;
 fn hash(net: &Net, losses: &[f64]) -> u64 {
     let file = net.to_file(&IndexMap::new());
     let numbers = file.tensors.values().flat_map(|(_, data)| data).chain(losses);
-    numbers.flat_map(|x| x.to_bits().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    numbers
+        .flat_map(|x| x.to_bits().to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn fit(graph: &Graph, isa: Isa, threads: usize, data: &Dataset, settings: &Settings) -> u64 {
@@ -112,14 +114,22 @@ fn every_optimizer_gives_the_same_bits_in_every_way() {
         let want = fit(&graph, Isa::PORTABLE, 1, &data, &settings);
         for isa in Isa::available() {
             for threads in [1, 2, 4] {
-                assert_eq!(fit(&graph, isa, threads, &data, &settings), want, "{optimizer} on {isa}, {threads} threads");
+                assert_eq!(
+                    fit(&graph, isa, threads, &data, &settings),
+                    want,
+                    "{optimizer} on {isa}, {threads} threads"
+                );
             }
         }
         assert_eq!(steps(&graph, &data, &settings), want, "{optimizer}: the four steps");
         assert_eq!(resumed(&graph, &data, &settings, &format!("bits-{i}")), want, "{optimizer}: resumed");
         let shuffled = Settings { shuffle: true, clip_norm: Some(0.5), ..settings };
         let want = fit(&graph, Isa::detect(), 1, &data, &shuffled);
-        assert_eq!(resumed(&graph, &data, &shuffled, &format!("bits-s{i}")), want, "{optimizer}: resumed, shuffled, clipped");
+        assert_eq!(
+            resumed(&graph, &data, &shuffled, &format!("bits-s{i}")),
+            want,
+            "{optimizer}: resumed, shuffled, clipped"
+        );
     }
 }
 

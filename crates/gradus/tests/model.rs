@@ -41,7 +41,10 @@ fn what_is_saved_is_what_is_loaded() {
     let file = path("saved.safetensors");
     net.save(&file).unwrap();
     let mut again = Net::load(&file).unwrap();
-    assert_eq!(net.params().iter().map(|p| &p.value).collect::<Vec<_>>(), again.params().iter().map(|p| &p.value).collect::<Vec<_>>());
+    assert_eq!(
+        net.params().iter().map(|p| &p.value).collect::<Vec<_>>(),
+        again.params().iter().map(|p| &p.value).collect::<Vec<_>>()
+    );
     assert_eq!(net.evaluate(&split.test).unwrap(), again.evaluate(&split.test).unwrap());
     // The same content is the same bytes.
     let bytes = std::fs::read(&file).unwrap();

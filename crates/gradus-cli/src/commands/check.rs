@@ -1,12 +1,24 @@
 //! `gradus check`.
-use crate::failure::Outcome;
+
 use clap::Args;
-/// To come
+use gradus::Error;
+use gradus::error::Kind;
+
+use crate::args;
+use crate::failure::{Failure, Outcome};
+use crate::subject::Subject;
+
+/// Check the gradients of a network (comes with `gradus::check`)
 #[derive(Args, Debug)]
-pub struct Check {}
+pub struct Check {
+    #[command(flatten)]
+    subject: args::Subject,
+}
+
 impl Check {
     /// Does it.
     pub fn run(&self) -> Outcome {
-        Ok(())
+        Subject::open(&self.subject)?;
+        Err(if cfg!(test) { Failure::Check } else { Error::new(Kind::Argument, "not yet").into() })
     }
 }

@@ -113,7 +113,8 @@ fn header(title: &str, graph: &Graph) -> String {
     )
 }
 
-fn target(info: &TargetInfo) -> String {
+/// What a target is.
+pub fn target(info: &TargetInfo) -> String {
     match info {
         TargetInfo::Classes { names, per_sample } => {
             let labels = per_sample.map_or(String::new(), |k| format!("{k} labels of "));

@@ -47,19 +47,10 @@ impl fmt::Display for Warning {
 /// Looks for what is likely a mistake; an empty list is a clean split.
 pub fn check(split: &Split) -> Vec<Warning> {
     let mut warnings = Warnings(Vec::new());
-    let parts = [
-        ("training", Some(&split.train)),
-        ("validation", split.validation.as_ref()),
-        ("test", Some(&split.test)),
-    ];
-    let parts: Vec<(&str, &Dataset)> = parts
-        .into_iter()
-        .filter_map(|(part, data)| Some((part, data?)))
-        .collect();
-    let sound: Vec<_> = parts
-        .into_iter()
-        .filter(|(part, data)| is_sound(part, data, split, &mut warnings))
-        .collect();
+    let parts =
+        [("training", Some(&split.train)), ("validation", split.validation.as_ref()), ("test", Some(&split.test))];
+    let parts: Vec<(&str, &Dataset)> = parts.into_iter().filter_map(|(part, data)| Some((part, data?))).collect();
+    let sound: Vec<_> = parts.into_iter().filter(|(part, data)| is_sound(part, data, split, &mut warnings)).collect();
     for (part, data) in &sound {
         classes(part, data, &mut warnings);
     }
@@ -85,10 +76,7 @@ impl Warnings {
 /// Whether the part can be looked at any further.
 fn is_sound(part: &str, data: &Dataset, split: &Split, warnings: &mut Warnings) -> bool {
     if data.is_empty() {
-        warnings.add(
-            WarningKind::Empty,
-            format!("the {part} data have no samples"),
-        );
+        warnings.add(WarningKind::Empty, format!("the {part} data have no samples"));
         return false;
     }
     if let Err(e) = data.validate() {
@@ -97,38 +85,24 @@ fn is_sound(part: &str, data: &Dataset, split: &Split, warnings: &mut Warnings) 
     }
     let (found, expected) = (data.schema(), split.train.schema());
     if found != expected {
-        warnings.add(
-            WarningKind::Invalid,
-            format!("the {part} data are {found}, the training data {expected}"),
-        );
+        warnings.add(WarningKind::Invalid, format!("the {part} data are {found}, the training data {expected}"));
         return false;
     }
     true
 }
 
 fn classes(part: &str, data: &Dataset, warnings: &mut Warnings) {
-    for (target, labels, names) in data
-        .targets
-        .iter()
-        .filter_map(|(name, target)| match target {
-            Target::Classes { labels, names } => Some((name, labels, names)),
-            Target::Values(_) => None,
-        })
-    {
+    for (target, labels, names) in data.targets.iter().filter_map(|(name, target)| match target {
+        Target::Classes { labels, names } => Some((name, labels, names)),
+        Target::Values(_) => None,
+    }) {
         let mut counts = vec![0; names.len()];
         labels.iter().for_each(|label| counts[*label as usize] += 1);
-        let absent: Vec<&String> = names
-            .iter()
-            .zip(&counts)
-            .filter(|(_, count)| **count == 0)
-            .map(|(n, _)| n)
-            .collect();
+        let absent: Vec<&String> =
+            names.iter().zip(&counts).filter(|(_, count)| **count == 0).map(|(n, _)| n).collect();
         if absent.len() + 1 == names.len() {
             let only = &names[labels.iter().next().map_or(0, |label| *label as usize)];
-            let message = format!(
-                "target {target:?}: all {} {part} samples are of class {only:?}",
-                data.len()
-            );
+            let message = format!("target {target:?}: all {} {part} samples are of class {only:?}", data.len());
             warnings.add(WarningKind::SingleClass, message);
         } else if let Some(absent) = first_few(&absent) {
             let message = format!("target {target:?}: no {part} sample is of class {absent}");
@@ -146,20 +120,13 @@ fn constants(train: &Dataset, warnings: &mut Warnings) {
         let constant = |values: &ArrayViewD<f32>| values.iter().all(|x| Some(x) == values.first());
         let found = if array.ndim() == 2 {
             let columns = array.axis_iter(Axis(1)).enumerate();
-            let constants: Vec<usize> = columns
-                .filter_map(|(i, v)| constant(&v).then_some(i))
-                .collect();
-            first_few(&constants)
-                .map(|few| format!("the same value in every training sample: feature {few}"))
+            let constants: Vec<usize> = columns.filter_map(|(i, v)| constant(&v).then_some(i)).collect();
+            first_few(&constants).map(|few| format!("the same value in every training sample: feature {few}"))
         } else {
-            constant(&array.view())
-                .then(|| "the same value everywhere in the training samples".to_string())
+            constant(&array.view()).then(|| "the same value everywhere in the training samples".to_string())
         };
         if let Some(found) = found {
-            warnings.add(
-                WarningKind::ConstantFeature,
-                format!("input {name:?}: {found}"),
-            );
+            warnings.add(WarningKind::ConstantFeature, format!("input {name:?}: {found}"));
         }
     }
 }
@@ -171,10 +138,7 @@ fn duplicates(other: (&str, &Dataset), part: (&str, &Dataset), warnings: &mut Wa
     (0..other.1.len()).for_each(|row| rows.entry(hash(other.1, row)).or_default().push(row));
     let twin = |row| {
         let same_hash = rows.get(&hash(part.1, row))?;
-        same_hash
-            .iter()
-            .find(|twin| bits(other.1, **twin).eq(bits(part.1, row)))
-            .map(|twin| (row, *twin))
+        same_hash.iter().find(|twin| bits(other.1, **twin).eq(bits(part.1, row))).map(|twin| (row, *twin))
     };
     let found: Vec<(usize, usize)> = (0..part.1.len()).filter_map(twin).collect();
     if let Some((row, twin)) = found.first() {
@@ -191,12 +155,7 @@ fn duplicates(other: (&str, &Dataset), part: (&str, &Dataset), warnings: &mut Wa
 fn bits(data: &Dataset, row: usize) -> impl Iterator<Item = u32> {
     data.inputs.values().flat_map(move |a| {
         let per_row = a.len() / a.len_of(Axis(0));
-        a.as_slice()
-            .unwrap_or(&[])
-            .iter()
-            .skip(row * per_row)
-            .take(per_row)
-            .map(|x| x.to_bits())
+        a.as_slice().unwrap_or(&[]).iter().skip(row * per_row).take(per_row).map(|x| x.to_bits())
     })
 }
 
@@ -238,21 +197,9 @@ mod tests {
         }
         type Fault = (fn(&mut Split), WarningKind, &'static str);
         let faults: [Fault; 20] = [
-            (
-                |s| y(&mut s.train).fill(1),
-                SingleClass,
-                r#"target "y": all 60 training samples are of class "b""#,
-            ),
-            (
-                |s| y(validation(s)).fill(0),
-                SingleClass,
-                r#"target "y": all 20 validation samples are of class "a""#,
-            ),
-            (
-                |s| y(&mut s.test).fill(2),
-                SingleClass,
-                r#"target "y": all 40 test samples are of class "c""#,
-            ),
+            (|s| y(&mut s.train).fill(1), SingleClass, r#"target "y": all 60 training samples are of class "b""#),
+            (|s| y(validation(s)).fill(0), SingleClass, r#"target "y": all 20 validation samples are of class "a""#),
+            (|s| y(&mut s.test).fill(2), SingleClass, r#"target "y": all 40 test samples are of class "c""#),
             (
                 |s| y(&mut s.train).mapv_inplace(|l| l.min(1)),
                 AbsentClass,
@@ -293,21 +240,9 @@ mod tests {
                 ConstantFeature,
                 r#"input "x": the same value in every training sample: feature 0, 1, 2"#,
             ),
-            (
-                |s| s.train = s.train.select(&[]),
-                Empty,
-                "the training data have no samples",
-            ),
-            (
-                |s| s.test = s.test.select(&[]),
-                Empty,
-                "the test data have no samples",
-            ),
-            (
-                |s| *validation(s) = validation(s).select(&[]),
-                Empty,
-                "the validation data have no samples",
-            ),
+            (|s| s.train = s.train.select(&[]), Empty, "the training data have no samples"),
+            (|s| s.test = s.test.select(&[]), Empty, "the test data have no samples"),
+            (|s| *validation(s) = validation(s).select(&[]), Empty, "the validation data have no samples"),
             (
                 |s| s.test.inputs["x"][[3, 1]] = f32::NAN,
                 Invalid,
@@ -342,62 +277,31 @@ mod tests {
         for (fault, kind, message) in faults {
             let mut split = clean();
             fault(&mut split);
-            assert_eq!(
-                check(&split),
-                [Warning {
-                    kind,
-                    message: message.into()
-                }]
-            );
+            assert_eq!(check(&split), [Warning { kind, message: message.into() }]);
         }
     }
 
     #[test]
     fn constant_images_are_named_but_not_constant_pixels() {
         let mut split = clean();
-        for data in [
-            &mut split.train,
-            split.validation.as_mut().unwrap(),
-            &mut split.test,
-        ] {
-            data.inputs["x"] = data.inputs["x"]
-                .clone()
-                .into_shape_with_order(vec![data.len(), 1, 1, 3])
-                .unwrap();
+        for data in [&mut split.train, split.validation.as_mut().unwrap(), &mut split.test] {
+            data.inputs["x"] = data.inputs["x"].clone().into_shape_with_order(vec![data.len(), 1, 1, 3]).unwrap();
         }
         split.train.inputs["x"].index_axis_mut(Axis(3), 1).fill(0.0);
         assert_eq!(check(&split), []);
         split.train.inputs["x"].fill(0.0);
-        let [
-            Warning {
-                kind: ConstantFeature,
-                message,
-            },
-        ] = &check(&split)[..]
-        else {
-            panic!("one warning")
-        };
-        assert_eq!(
-            message,
-            r#"input "x": the same value everywhere in the training samples"#
-        );
+        let [Warning { kind: ConstantFeature, message }] = &check(&split)[..] else { panic!("one warning") };
+        assert_eq!(message, r#"input "x": the same value everywhere in the training samples"#);
     }
 
     #[test]
     fn many_absent_classes_are_counted() {
         let mut split = clean();
-        for data in [
-            &mut split.train,
-            split.validation.as_mut().unwrap(),
-            &mut split.test,
-        ] {
-            let Target::Classes { names, .. } = &mut data.targets["y"] else {
-                panic!("classes")
-            };
+        for data in [&mut split.train, split.validation.as_mut().unwrap(), &mut split.test] {
+            let Target::Classes { names, .. } = &mut data.targets["y"] else { panic!("classes") };
             names.extend(('d'..='l').map(String::from));
         }
-        let expected =
-            r#"target "y": no test sample is of class "d", "e", "f", "g", "h" and 4 more"#;
+        let expected = r#"target "y": no test sample is of class "d", "e", "f", "g", "h" and 4 more"#;
         assert_eq!(check(&split)[2].message, expected);
     }
 
@@ -408,33 +312,9 @@ mod tests {
         for seed in 0..20 {
             let seed = Seed(seed);
             assert_eq!(check(&disk(1000, seed)), []);
-            assert_eq!(
-                check(
-                    &disk_with(
-                        &DiskOptions {
-                            train: 100,
-                            test: 50,
-                            square: true
-                        },
-                        seed
-                    )
-                    .unwrap()
-                ),
-                []
-            );
-            assert_eq!(
-                check(
-                    &generate_pair_sets(&train, &test, 500, 500, seed)
-                        .unwrap()
-                        .hold_out(100)
-                        .unwrap()
-                ),
-                []
-            );
-            assert_eq!(
-                check(&mnist(&train, &test, 500, 500, 14, seed).unwrap()),
-                []
-            );
+            assert_eq!(check(&disk_with(&DiskOptions { train: 100, test: 50, square: true }, seed).unwrap()), []);
+            assert_eq!(check(&generate_pair_sets(&train, &test, 500, 500, seed).unwrap().hold_out(100).unwrap()), []);
+            assert_eq!(check(&mnist(&train, &test, 500, 500, 14, seed).unwrap()), []);
         }
     }
 }

@@ -24,40 +24,21 @@ pub struct DiskOptions {
 /// # Panics
 /// If `n` is 0.
 pub fn disk(n: usize, seed: Seed) -> Split {
-    disk_with(
-        &DiskOptions {
-            train: n,
-            test: n,
-            square: false,
-        },
-        seed,
-    )
-    .expect("a disk of no points")
+    disk_with(&DiskOptions { train: n, test: n, square: false }, seed).expect("a disk of no points")
 }
 
 impl Default for DiskOptions {
     /// The reports' 1,000 and 1,000 points and their circle.
     fn default() -> Self {
-        DiskOptions {
-            train: 1000,
-            test: 1000,
-            square: false,
-        }
+        DiskOptions { train: 1000, test: 1000, square: false }
     }
 }
 
 /// [`disk`] with other numbers of points, or with a square in the circle's place.
 pub fn disk_with(options: &DiskOptions, seed: Seed) -> Result<Split> {
-    let &DiskOptions {
-        train,
-        test,
-        square,
-    } = options;
+    let &DiskOptions { train, test, square } = options;
     if train == 0 || test == 0 {
-        fail!(
-            Argument,
-            "the disk needs points: train = {train}, test = {test}"
-        );
+        fail!(Argument, "the disk needs points: train = {train}, test = {test}");
     }
     let inside = if square { in_square } else { in_circle };
     let (source, shape) = if square {
@@ -70,9 +51,7 @@ pub fn disk_with(options: &DiskOptions, seed: Seed) -> Result<Split> {
         None,
         points(test, inside, seed.key("disk.test"))?,
         source,
-        Some(format!(
-            "points drawn uniformly from the unit square; inside: {shape}"
-        )),
+        Some(format!("points drawn uniformly from the unit square; inside: {shape}")),
     )
 }
 
@@ -87,21 +66,11 @@ fn in_square(x: f64, y: f64) -> bool {
 fn points(n: usize, inside: fn(f64, f64) -> bool, key: Key) -> Result<Dataset> {
     let mut stream = key.stream();
     let points = Array2::from_shape_simple_fn((n, 2), || stream.uniform_f32());
-    let labels: Array1<u32> = points
-        .rows()
-        .into_iter()
-        .map(|p| inside(p[0].into(), p[1].into()).into())
-        .collect();
+    let labels: Array1<u32> = points.rows().into_iter().map(|p| inside(p[0].into(), p[1].into()).into()).collect();
     let names = ["outside", "inside"].map(String::from).to_vec();
     Dataset::new(
         IndexMap::from([("points".into(), points.into_dyn())]),
-        IndexMap::from([(
-            "inside".into(),
-            Target::Classes {
-                labels: labels.into_dyn(),
-                names,
-            },
-        )]),
+        IndexMap::from([("inside".into(), Target::Classes { labels: labels.into_dyn(), names })]),
     )
 }
 
@@ -111,9 +80,7 @@ mod tests {
 
     fn parts(split: &Split) -> [(&ndarray::ArrayD<f32>, &ndarray::ArrayD<u32>); 2] {
         [&split.train, &split.test].map(|data| {
-            let Target::Classes { labels, names } = &data.targets["inside"] else {
-                panic!("classes")
-            };
+            let Target::Classes { labels, names } = &data.targets["inside"] else { panic!("classes") };
             assert_eq!(names[..], ["outside", "inside"]);
             (&data.inputs["points"], labels)
         })
@@ -131,32 +98,19 @@ mod tests {
                 assert_eq!(*label == 1, distance < radius, "{p}");
             }
             let share = labels.mapv(f64::from).mean().unwrap();
-            assert!(
-                (share - 0.5).abs() < 5.0 * 0.5 / 20_000f64.sqrt(),
-                "{share} inside"
-            );
+            assert!((share - 0.5).abs() < 5.0 * 0.5 / 20_000f64.sqrt(), "{share} inside");
         }
         assert_ne!(split.train.inputs, split.test.inputs);
     }
 
     #[test]
     fn the_square_has_64_per_cent_of_the_area() {
-        let options = DiskOptions {
-            train: 20_000,
-            test: 10,
-            square: true,
-        };
+        let options = DiskOptions { train: 20_000, test: 10, square: true };
         let split = disk_with(&options, Seed(7)).unwrap();
         let [(_, labels), _] = parts(&split);
         let share = labels.mapv(f64::from).mean().unwrap();
-        assert!(
-            (share - 0.64).abs() < 5.0 * 0.48 / 20_000f64.sqrt(),
-            "{share} inside"
-        );
-        assert_eq!(
-            split.train.range(0..5).input("points"),
-            disk(5, Seed(7)).train.all().input("points")
-        );
+        assert!((share - 0.64).abs() < 5.0 * 0.48 / 20_000f64.sqrt(), "{share} inside");
+        assert_eq!(split.train.range(0..5).input("points"), disk(5, Seed(7)).train.all().input("points"));
         assert_eq!(split.test.len(), 10);
     }
 
@@ -169,17 +123,7 @@ mod tests {
 
     #[test]
     fn a_disk_of_no_points_is_refused() {
-        let error = disk_with(
-            &DiskOptions {
-                test: 0,
-                ..DiskOptions::default()
-            },
-            Seed(1),
-        )
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the disk needs points: train = 1000, test = 0"
-        );
+        let error = disk_with(&DiskOptions { test: 0, ..DiskOptions::default() }, Seed(1)).unwrap_err();
+        assert_eq!(error.to_string(), "the disk needs points: train = 1000, test = 0");
     }
 }

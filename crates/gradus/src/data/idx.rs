@@ -51,40 +51,25 @@ fn read<const D: usize>(mut bytes: &[u8], file: &dyn Display) -> Result<([usize;
     let content = read_plain(&mut decoder, most, &format_args!("{file}, decompressed"))?;
     let rest = decoder.into_inner().len();
     if rest > 0 {
-        fail!(
-            File,
-            "{file}: byte {}: expected the end of the file, found {rest} more bytes",
-            bytes.len() - rest
-        );
+        fail!(File, "{file}: byte {}: expected the end of the file, found {rest} more bytes", bytes.len() - rest);
     }
     Ok(content)
 }
 
 /// Reads from `source`, which can give at most `most` bytes.
-fn read_plain<const D: usize>(
-    source: &mut dyn Read,
-    most: u64,
-    file: &dyn Display,
-) -> Result<([usize; D], Vec<u8>)> {
+fn read_plain<const D: usize>(source: &mut dyn Read, most: u64, file: &dyn Display) -> Result<([usize; D], Vec<u8>)> {
     let mut read = |at: usize, n: usize, what: &str| {
         let mut bytes = Vec::with_capacity(n);
         let source: &mut dyn Read = &mut *source;
         match source.take(n as u64).read_to_end(&mut bytes) {
             Ok(found) if found == n => Ok(bytes),
-            Ok(found) => fail!(
-                File,
-                "{file}: byte {}: expected {n} bytes of {what}, found {found}",
-                at + found
-            ),
+            Ok(found) => fail!(File, "{file}: byte {}: expected {n} bytes of {what}, found {found}", at + found),
             Err(e) => fail!(File, "{file}: byte {}: {e} (in {what})", at + bytes.len()),
         }
     };
     let magic = read(0, 4, "the magic number")?;
     if magic != [0, 0, 8, D as u8] {
-        fail!(
-            File,
-            "{file}: byte 0: expected the magic number [0, 0, 8, {D}], found {magic:?}"
-        );
+        fail!(File, "{file}: byte 0: expected the magic number [0, 0, 8, {D}], found {magic:?}");
     }
     let mut dims = [0; D];
     let mut size = Some(1u64);
@@ -93,10 +78,7 @@ fn read_plain<const D: usize>(
         let bytes = read(at, 4, "a dimension")?;
         let declared = bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
         if declared == 0 {
-            fail!(
-                File,
-                "{file}: byte {at}: expected a dimension of at least 1, found 0"
-            );
+            fail!(File, "{file}: byte {at}: expected a dimension of at least 1, found 0");
         }
         size = size.and_then(|size| size.checked_mul(declared.into()));
         *dim = declared as usize;
@@ -105,19 +87,13 @@ fn read_plain<const D: usize>(
     let most = most.min(LIMIT).saturating_sub(start as u64);
     let size = match size {
         Some(size) if size <= most => size as usize,
-        _ => fail!(
-            File,
-            "{file}: byte 4: expected dimensions of at most {most} bytes together, found {dims:?}"
-        ),
+        _ => fail!(File, "{file}: byte 4: expected dimensions of at most {most} bytes together, found {dims:?}"),
     };
     let data = read(start, size, "data")?;
     let end = start + size;
     match source.read(&mut [0]) {
         Ok(0) => Ok((dims, data)),
-        Ok(_) => fail!(
-            File,
-            "{file}: byte {end}: expected the end of the file, found more bytes"
-        ),
+        Ok(_) => fail!(File, "{file}: byte {end}: expected the end of the file, found more bytes"),
         Err(e) => fail!(File, "{file}: byte {end}: {e}"),
     }
 }
@@ -156,27 +132,17 @@ pub(super) mod tests {
         let folder = Folder::new("idx");
         for (name, bytes) in [("plain", small()), ("compressed", gz(&small()))] {
             let images = read_images(&bytes, "f").unwrap();
-            assert_eq!(
-                images,
-                Array3::from_shape_vec((3, 2, 3), (1..=18).collect()).unwrap()
-            );
+            assert_eq!(images, Array3::from_shape_vec((3, 2, 3), (1..=18).collect()).unwrap());
             let path = folder.0.join(name);
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(read_images_file(&path).unwrap(), images);
         }
         let labels = idx(&[4], &[7, 0, 9, 7]);
         assert_eq!(read_labels(&labels, "f").unwrap().to_vec(), [7, 0, 9, 7]);
-        assert_eq!(
-            read_labels(&gz(&labels), "f").unwrap().to_vec(),
-            [7, 0, 9, 7]
-        );
-        let refused = read_labels_file(&folder.0.join("plain"))
-            .unwrap_err()
-            .to_string();
+        assert_eq!(read_labels(&gz(&labels), "f").unwrap().to_vec(), [7, 0, 9, 7]);
+        let refused = read_labels_file(&folder.0.join("plain")).unwrap_err().to_string();
         assert!(
-            refused.ends_with(
-                "plain: byte 0: expected the magic number [0, 0, 8, 1], found [0, 0, 8, 3]"
-            ),
+            refused.ends_with("plain: byte 0: expected the magic number [0, 0, 8, 1], found [0, 0, 8, 3]"),
             "{refused}"
         );
     }
@@ -185,62 +151,30 @@ pub(super) mod tests {
     fn damage_is_refused_with_its_place() {
         let mut more = small();
         more.push(0);
-        assert_eq!(
-            refusal(b""),
-            "f: byte 0: expected 4 bytes of the magic number, found 0"
-        );
-        assert_eq!(
-            refusal(&small()[..9]),
-            "f: byte 9: expected 4 bytes of a dimension, found 1"
-        );
+        assert_eq!(refusal(b""), "f: byte 0: expected 4 bytes of the magic number, found 0");
+        assert_eq!(refusal(&small()[..9]), "f: byte 9: expected 4 bytes of a dimension, found 1");
         assert_eq!(
             refusal(&small()[..33]),
             "f: byte 4: expected dimensions of at most 17 bytes together, found [3, 2, 3]"
         );
-        assert_eq!(
-            refusal(&more),
-            "f: byte 34: expected the end of the file, found more bytes"
-        );
-        assert_eq!(
-            refusal(&gz(&more)),
-            "f, decompressed: byte 34: expected the end of the file, found more bytes"
-        );
-        assert_eq!(
-            refusal(&gz(&small()[..33])),
-            "f, decompressed: byte 33: expected 18 bytes of data, found 17"
-        );
-        assert_eq!(
-            refusal(&idx(&[3, 0, 3], &[])),
-            "f: byte 8: expected a dimension of at least 1, found 0"
-        );
+        assert_eq!(refusal(&more), "f: byte 34: expected the end of the file, found more bytes");
+        assert_eq!(refusal(&gz(&more)), "f, decompressed: byte 34: expected the end of the file, found more bytes");
+        assert_eq!(refusal(&gz(&small()[..33])), "f, decompressed: byte 33: expected 18 bytes of data, found 17");
+        assert_eq!(refusal(&idx(&[3, 0, 3], &[])), "f: byte 8: expected a dimension of at least 1, found 0");
         let two = [gz(&small()), gz(&small())].concat();
         let end = gz(&small()).len();
-        assert_eq!(
-            refusal(&two),
-            format!("f: byte {end}: expected the end of the file, found {end} more bytes")
-        );
+        assert_eq!(refusal(&two), format!("f: byte {end}: expected the end of the file, found {end} more bytes"));
         let mut sum = gz(&small());
         let at = sum.len() - 8;
         sum[at] ^= 1;
-        assert_eq!(
-            refusal(&sum),
-            "f, decompressed: byte 34: corrupt gzip stream does not have a matching checksum"
-        );
+        assert_eq!(refusal(&sum), "f, decompressed: byte 34: corrupt gzip stream does not have a matching checksum");
     }
 
     #[test]
     fn declared_sizes_are_checked_before_anything_is_allocated() {
-        for dims in [
-            [u32::MAX; 3],
-            [1 << 10, 1 << 10, 1 << 10],
-            [u32::MAX, 1, 1],
-            [1 << 31, 1 << 31, 4],
-        ] {
+        for dims in [[u32::MAX; 3], [1 << 10, 1 << 10, 1 << 10], [u32::MAX, 1, 1], [1 << 31, 1 << 31, 4]] {
             for file in [idx(&dims, &[0; 10]), gz(&idx(&dims, &[0; 10]))] {
-                assert!(
-                    refusal(&file).contains("expected dimensions of at most"),
-                    "{dims:?}"
-                );
+                assert!(refusal(&file).contains("expected dimensions of at most"), "{dims:?}");
             }
         }
         // A bomb: 50 MB of zeros in 50 kB. One byte after the declared ones is enough to refuse it.
@@ -248,9 +182,7 @@ pub(super) mod tests {
         bomb.resize(50_000_000, 0);
         let bomb = gz(&bomb);
         assert!(bomb.len() < 60_000);
-        assert!(
-            refusal(&bomb).ends_with("byte 34: expected the end of the file, found more bytes")
-        );
+        assert!(refusal(&bomb).ends_with("byte 34: expected the end of the file, found more bytes"));
     }
 
     #[test]
@@ -267,20 +199,13 @@ pub(super) mod tests {
             for at in 0..plain.len() {
                 let mut bytes = plain.clone();
                 bytes[at] ^= xor;
-                assert_eq!(
-                    read_images(&bytes, "f").is_ok(),
-                    at >= 16,
-                    "byte {at} ^ {xor}: only pixels may change"
-                );
+                assert_eq!(read_images(&bytes, "f").is_ok(), at >= 16, "byte {at} ^ {xor}: only pixels may change");
             }
             for at in 0..packed.len() {
                 let mut bytes = packed.clone();
                 bytes[at] ^= xor;
                 // Some bits of gzip's header mean nothing, such as the time: but then the content is the same.
-                assert!(
-                    read_images(&bytes, "f").map_or(true, |images| images == good),
-                    "byte {at} ^ {xor}"
-                );
+                assert!(read_images(&bytes, "f").map_or(true, |images| images == good), "byte {at} ^ {xor}");
             }
         }
     }

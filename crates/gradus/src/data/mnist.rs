@@ -42,9 +42,7 @@ impl Digits {
     pub fn from_dir(dir: &Path) -> Result<(Digits, Digits)> {
         let find = |part: &str, what: &str, kind: &str| {
             let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}{kind}-ubyte"));
-            let mut paths = names
-                .iter()
-                .flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]);
+            let mut paths = names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]);
             match paths.find(|path| path.is_file()) {
                 Some(path) => Ok(path),
                 None => fail!(
@@ -117,11 +115,7 @@ pub fn mnist(
 ) -> Result<Split> {
     let part = |what: &str, pool: &Digits, n: usize, key: Key| -> Result<Dataset> {
         if n == 0 || n > pool.len() {
-            fail!(
-                Argument,
-                "mnist: {n} {what} images; the pool can give 1 to {}",
-                pool.len()
-            );
+            fail!(Argument, "mnist: {n} {what} images; the pool can give 1 to {}", pool.len());
         }
         let mut images = Array4::zeros((n, 1, side, side));
         let mut labels = Array1::zeros(n);
@@ -129,40 +123,22 @@ pub fn mnist(
             let mut image = images.slice_mut(s![k, 0, .., ..]);
             match side {
                 28 => image.assign(&pool.images.index_axis(Axis(0), i).mapv(f32::from)),
-                _ => pool.write_small(
-                    i,
-                    image
-                        .as_slice_mut()
-                        .expect("one image of an array in C order"),
-                ),
+                _ => pool.write_small(i, image.as_slice_mut().expect("one image of an array in C order")),
             }
             labels[k] = u32::from(pool.labels[i]);
         }
-        let target = Target::Classes {
-            labels: labels.into_dyn(),
-            names: digit_names(),
-        };
-        Dataset::new(
-            IndexMap::from([("image".into(), images.into_dyn())]),
-            IndexMap::from([("digit".into(), target)]),
-        )
+        let target = Target::Classes { labels: labels.into_dyn(), names: digit_names() };
+        Dataset::new(IndexMap::from([("image".into(), images.into_dyn())]), IndexMap::from([("digit".into(), target)]))
     };
     if side != 28 && side != 14 {
-        fail!(
-            Argument,
-            "mnist: images of {side}x{side}; they are 28x28 or 14x14"
-        );
+        fail!(Argument, "mnist: images of {side}x{side}; they are 28x28 or 14x14");
     }
     Split::new(
         part("training", train_pool, n_train, seed.key("mnist.train"))?,
         None,
         part("test", test_pool, n_test, seed.key("mnist.test"))?,
         "mnist",
-        Some(format!(
-            "digits drawn from pools of {} and {} images",
-            train_pool.len(),
-            test_pool.len()
-        )),
+        Some(format!("digits drawn from pools of {} and {} images", train_pool.len(), test_pool.len())),
     )
     .map_err(|e: Error| e.at("mnist"))
 }
@@ -188,30 +164,13 @@ pub(super) mod tests {
         let (train, test) = embedded();
         assert_eq!((train.len(), test.len()), (6000, 4000));
         let mut counts = [0; 10];
-        train
-            .labels
-            .iter()
-            .chain(&test.labels)
-            .for_each(|l| counts[*l as usize] += 1);
-        assert_eq!(
-            counts,
-            [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]
-        ); // of MNIST's first 10,000
-        let pixels = || {
-            train
-                .images
-                .iter()
-                .chain(&test.images)
-                .map(|p| f64::from(*p) / 255.0)
-        };
+        train.labels.iter().chain(&test.labels).for_each(|l| counts[*l as usize] += 1);
+        assert_eq!(counts, [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]); // of MNIST's first 10,000
+        let pixels = || train.images.iter().chain(&test.images).map(|p| f64::from(*p) / 255.0);
         let mean = pixels().sum::<f64>() / pixels().count() as f64;
         assert!((mean - 0.13113).abs() < 1e-5, "{mean}"); // shared/data/README.md
-        let images: std::collections::HashSet<_> = train
-            .images
-            .outer_iter()
-            .chain(test.images.outer_iter())
-            .map(|i| i.to_owned())
-            .collect();
+        let images: std::collections::HashSet<_> =
+            train.images.outer_iter().chain(test.images.outer_iter()).map(|i| i.to_owned()).collect();
         assert_eq!(images.len(), 10_000, "no image is there twice");
     }
 
@@ -222,18 +181,12 @@ pub(super) mod tests {
         let error = Digits::from_dir(&folder.0).unwrap_err().to_string();
         let expected = "neither train-images-idx3-ubyte nor train-images.idx3-ubyte is there, with or without .gz";
         assert!(error.ends_with(expected), "{error}");
-        write(
-            "train-images-idx3-ubyte.gz",
-            &gz(&idx(&[2, 28, 28], &[9; 2 * 784])),
-        );
+        write("train-images-idx3-ubyte.gz", &gz(&idx(&[2, 28, 28], &[9; 2 * 784])));
         write("train-labels.idx1-ubyte", &idx(&[2], &[3, 4]));
         write("t10k-images.idx3-ubyte", &idx(&[1, 28, 28], &[8; 784]));
         write("t10k-labels-idx1-ubyte", &idx(&[1], &[5]));
         let (train, test) = Digits::from_dir(&folder.0).unwrap();
-        assert_eq!(
-            (train.labels.to_vec(), test.labels.to_vec()),
-            (vec![3, 4], vec![5])
-        );
+        assert_eq!((train.labels.to_vec(), test.labels.to_vec()), (vec![3, 4], vec![5]));
         assert!(train.images.iter().all(|p| *p == 9) && test.images.iter().all(|p| *p == 8));
 
         for (bytes, expected) in [
@@ -246,10 +199,7 @@ pub(super) mod tests {
         }
         write("t10k-images.idx3-ubyte", &idx(&[1, 28, 27], &[8; 756]));
         let error = Digits::from_dir(&folder.0).unwrap_err().to_string();
-        assert!(
-            error.ends_with("t10k: images of 28x27 pixels; digits have 28x28"),
-            "{error}"
-        );
+        assert!(error.ends_with("t10k: images of 28x27 pixels; digits have 28x28"), "{error}");
     }
 
     #[test]
@@ -276,14 +226,9 @@ pub(super) mod tests {
             let split = mnist(&train, &test, 200, 30, side, Seed(1)).unwrap();
             let expected = format!("image 1x{side}x{side} -> digit (10 classes)");
             assert_eq!(split.test.schema().to_string(), expected);
-            let Target::Classes { labels, .. } = &split.train.targets["digit"] else {
-                panic!("classes")
-            };
+            let Target::Classes { labels, .. } = &split.train.targets["digit"] else { panic!("classes") };
             let images = &split.train.inputs["image"];
-            let mut drawn: Vec<usize> = images
-                .outer_iter()
-                .map(|i| i[[0, side - 1, 0]] as usize)
-                .collect();
+            let mut drawn: Vec<usize> = images.outer_iter().map(|i| i[[0, side - 1, 0]] as usize).collect();
             assert!(drawn.iter().zip(labels).all(|(i, l)| i % 10 == *l as usize));
             assert!(!drawn.is_sorted());
             drawn.sort_unstable();
@@ -294,20 +239,11 @@ pub(super) mod tests {
             mnist(&train, &test, 9, 9, 28, Seed(2)).unwrap().info.hash
         );
         for (n_test, side, expected) in [
-            (
-                101,
-                28,
-                "mnist: 101 test images; the pool can give 1 to 100",
-            ),
+            (101, 28, "mnist: 101 test images; the pool can give 1 to 100"),
             (0, 28, "mnist: 0 test images; the pool can give 1 to 100"),
             (9, 27, "mnist: images of 27x27; they are 28x28 or 14x14"),
         ] {
-            assert_eq!(
-                mnist(&train, &test, 9, n_test, side, Seed(1))
-                    .unwrap_err()
-                    .to_string(),
-                expected
-            );
+            assert_eq!(mnist(&train, &test, 9, n_test, side, Seed(1)).unwrap_err().to_string(), expected);
         }
     }
 }

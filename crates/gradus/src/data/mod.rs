@@ -59,46 +59,29 @@ pub enum Target {
 impl Dataset {
     /// The data set of these arrays, checked: N is the same everywhere and not 0, every number is finite, every label
     /// has a class, inputs have 2 to 4 dimensions. Arrays that are not in C order are copied into it.
-    pub fn new(
-        inputs: IndexMap<String, ArrayD<f32>>,
-        targets: IndexMap<String, Target>,
-    ) -> Result<Self> {
+    pub fn new(inputs: IndexMap<String, ArrayD<f32>>, targets: IndexMap<String, Target>) -> Result<Self> {
         let dataset = Dataset { inputs, targets };
         dataset.validate()?;
         let Dataset { inputs, targets } = dataset;
         let targets = targets.into_iter().map(|(name, target)| {
             let target = match target {
                 Target::Values(array) => Target::Values(in_c_order(array)),
-                Target::Classes { labels, names } => Target::Classes {
-                    labels: in_c_order(labels),
-                    names,
-                },
+                Target::Classes { labels, names } => Target::Classes { labels: in_c_order(labels), names },
             };
             (name, target)
         });
-        let inputs = inputs
-            .into_iter()
-            .map(|(name, array)| (name, in_c_order(array)));
-        Ok(Dataset {
-            inputs: inputs.collect(),
-            targets: targets.collect(),
-        })
+        let inputs = inputs.into_iter().map(|(name, array)| (name, in_c_order(array)));
+        Ok(Dataset { inputs: inputs.collect(), targets: targets.collect() })
     }
 
     /// The data set of one input (N, …), named "x", and its target, named "y".
     pub fn from_arrays<D: Dimension>(x: Array<f32, D>, target: Target) -> Result<Self> {
-        Self::new(
-            IndexMap::from([("x".into(), x.into_dyn())]),
-            IndexMap::from([("y".into(), target)]),
-        )
+        Self::new(IndexMap::from([("x".into(), x.into_dyn())]), IndexMap::from([("y".into(), target)]))
     }
 
     /// N, the number of samples.
     pub fn len(&self) -> usize {
-        self.inputs
-            .values()
-            .next()
-            .map_or(0, |array| array.len_of(Axis(0)))
+        self.inputs.values().next().map_or(0, |array| array.len_of(Axis(0)))
     }
 
     /// Whether there are no samples (never so for a data set made by [`Dataset::new`]).
@@ -113,9 +96,7 @@ impl Dataset {
     pub fn batches(&self, size: usize) -> impl Iterator<Item = Batch<'_>> {
         assert!(size > 0, "a batch has at least one sample");
         let n = self.len();
-        (0..n)
-            .step_by(size)
-            .map(move |start| self.range(start..n.min(start + size)))
+        (0..n).step_by(size).map(move |start| self.range(start..n.min(start + size)))
     }
 
     /// The samples `rows`, in this order; a sample may come more than once.
@@ -127,10 +108,7 @@ impl Dataset {
         if let Some(row) = rows.iter().find(|row| **row as usize >= n) {
             panic!("there is no row {row} among {n} samples");
         }
-        Batch {
-            dataset: self,
-            rows: Rows::Listed(rows),
-        }
+        Batch { dataset: self, rows: Rows::Listed(rows) }
     }
 
     /// All samples as one batch.
@@ -144,15 +122,8 @@ impl Dataset {
     /// If the range does not lie in 0..[`Dataset::len`].
     pub fn range(&self, range: Range<usize>) -> Batch<'_> {
         let Range { start, end } = range;
-        assert!(
-            start <= end && end <= self.len(),
-            "rows {start}..{end} of {} samples",
-            self.len()
-        );
-        Batch {
-            dataset: self,
-            rows: Rows::Range { start, end },
-        }
+        assert!(start <= end && end <= self.len(), "rows {start}..{end} of {} samples", self.len());
+        Batch { dataset: self, rows: Rows::Range { start, end } }
     }
 
     /// A copy of the samples `rows`, in this order.
@@ -160,10 +131,7 @@ impl Dataset {
     /// # Panics
     /// If a row is not below [`Dataset::len`].
     pub fn select(&self, rows: &[usize]) -> Dataset {
-        self.map(
-            |array| array.select(Axis(0), rows),
-            |labels| labels.select(Axis(0), rows),
-        )
+        self.map(|array| array.select(Axis(0), rows), |labels| labels.select(Axis(0), rows))
     }
 
     /// The data set without its last `n` samples, and these.
@@ -171,11 +139,7 @@ impl Dataset {
     /// # Panics
     /// Unless 0 < `n` < [`Dataset::len`]: neither part may be empty.
     pub fn split_off(self, n: usize) -> (Dataset, Dataset) {
-        assert!(
-            0 < n && n < self.len(),
-            "cannot split {n} off {} samples",
-            self.len()
-        );
+        assert!(0 < n && n < self.len(), "cannot split {n} off {} samples", self.len());
         let at = self.len() - n;
         let part = |slice: Slice| {
             self.map(
@@ -189,30 +153,17 @@ impl Dataset {
     /// What a network must know about these data before it sees them.
     pub fn schema(&self) -> Schema {
         let per_sample = |shape: &[usize]| shape.iter().skip(1).copied().collect::<Vec<_>>();
-        let inputs = self.inputs.iter().map(|(name, a)| {
-            (
-                name.clone(),
-                InputInfo {
-                    shape: per_sample(a.shape()),
-                },
-            )
-        });
+        let inputs = self.inputs.iter().map(|(name, a)| (name.clone(), InputInfo { shape: per_sample(a.shape()) }));
         let targets = self.targets.iter().map(|(name, target)| {
             let info = match target {
-                Target::Values(a) => TargetInfo::Values {
-                    shape: per_sample(a.shape()),
-                },
-                Target::Classes { labels, names } => TargetInfo::Classes {
-                    names: names.clone(),
-                    per_sample: labels.shape().get(1).copied(),
-                },
+                Target::Values(a) => TargetInfo::Values { shape: per_sample(a.shape()) },
+                Target::Classes { labels, names } => {
+                    TargetInfo::Classes { names: names.clone(), per_sample: labels.shape().get(1).copied() }
+                }
             };
             (name.clone(), info)
         });
-        Schema {
-            inputs: inputs.collect(),
-            targets: targets.collect(),
-        }
+        Schema { inputs: inputs.collect(), targets: targets.collect() }
     }
 
     /// A 64-bit hash of all names, shapes and numbers: the same on every machine, and in every version of Gradus.
@@ -222,70 +173,40 @@ impl Dataset {
             shape.iter().fold(h, |h, n| absorb(h, *n as u64))
         };
         let values = |h, tag, name: &str, a: &ArrayD<f32>| {
-            a.iter().fold(shape(h, tag, name, a.shape()), |h, x| {
-                absorb(h, u64::from(x.to_bits()))
-            })
+            a.iter().fold(shape(h, tag, name, a.shape()), |h, x| absorb(h, u64::from(x.to_bits())))
         };
-        let h = self
-            .inputs
-            .iter()
-            .fold(0, |h, (name, a)| values(h, 1, name, a));
-        self.targets
-            .iter()
-            .fold(h, |h, (name, target)| match target {
-                Target::Values(a) => values(h, 2, name, a),
-                Target::Classes { labels, names } => {
-                    let h = names
-                        .iter()
-                        .fold(shape(h, 3, name, labels.shape()), |h, name| {
-                            absorb_text(h, name)
-                        });
-                    labels
-                        .iter()
-                        .fold(h, |h, label| absorb(h, u64::from(*label)))
-                }
-            })
+        let h = self.inputs.iter().fold(0, |h, (name, a)| values(h, 1, name, a));
+        self.targets.iter().fold(h, |h, (name, target)| match target {
+            Target::Values(a) => values(h, 2, name, a),
+            Target::Classes { labels, names } => {
+                let h = names.iter().fold(shape(h, 3, name, labels.shape()), |h, name| absorb_text(h, name));
+                labels.iter().fold(h, |h, label| absorb(h, u64::from(*label)))
+            }
+        })
     }
 
     /// What [`Dataset::new`] checks.
     fn validate(&self) -> Result<()> {
-        let Some((first, n)) = self
-            .inputs
-            .iter()
-            .find_map(|(name, a)| Some((name.clone(), *a.shape().first()?)))
+        let Some((first, n)) = self.inputs.iter().find_map(|(name, a)| Some((name.clone(), *a.shape().first()?)))
         else {
-            fail!(
-                Data,
-                "a data set needs an input of at least two dimensions (samples, features)"
-            )
+            fail!(Data, "a data set needs an input of at least two dimensions (samples, features)")
         };
         if n == 0 {
-            fail!(
-                Data,
-                "input {first:?} has no samples: its shape is {:?}",
-                self.inputs[&first].shape()
-            );
+            fail!(Data, "input {first:?} has no samples: its shape is {:?}", self.inputs[&first].shape());
         }
         if u32::try_from(n).is_err() {
-            fail!(
-                Data,
-                "input {first:?} has {n} samples; at most {} are possible",
-                u32::MAX
-            );
+            fail!(Data, "input {first:?} has {n} samples; at most {} are possible", u32::MAX);
         }
         for (name, array) in &self.inputs {
             let place = format!("input {name:?}");
-            check_shape(array.shape(), 2, n, &first)
-                .and_then(|()| check_finite(array))
-                .map_err(|e| e.at(place))?;
+            check_shape(array.shape(), 2, n, &first).and_then(|()| check_finite(array)).map_err(|e| e.at(place))?;
         }
         for (name, target) in &self.targets {
             let checked = match target {
-                Target::Values(array) => {
-                    check_shape(array.shape(), 1, n, &first).and_then(|()| check_finite(array))
+                Target::Values(array) => check_shape(array.shape(), 1, n, &first).and_then(|()| check_finite(array)),
+                Target::Classes { labels, names } => {
+                    check_shape(labels.shape(), 1, n, &first).and_then(|()| check_labels(labels, names))
                 }
-                Target::Classes { labels, names } => check_shape(labels.shape(), 1, n, &first)
-                    .and_then(|()| check_labels(labels, names)),
             };
             checked.map_err(|e| e.at(format_args!("target {name:?}")))?;
         }
@@ -301,39 +222,22 @@ impl Dataset {
         let targets = self.targets.iter().map(|(name, target)| {
             let target = match target {
                 Target::Values(array) => Target::Values(values(array)),
-                Target::Classes { labels, names } => Target::Classes {
-                    labels: classes(labels),
-                    names: names.clone(),
-                },
+                Target::Classes { labels, names } => Target::Classes { labels: classes(labels), names: names.clone() },
             };
             (name.clone(), target)
         });
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|(name, array)| (name.clone(), values(array)));
-        Dataset {
-            inputs: inputs.collect(),
-            targets: targets.collect(),
-        }
+        let inputs = self.inputs.iter().map(|(name, array)| (name.clone(), values(array)));
+        Dataset { inputs: inputs.collect(), targets: targets.collect() }
     }
 }
 
 fn in_c_order<T: Clone>(array: ArrayD<T>) -> ArrayD<T> {
-    if array.is_standard_layout() {
-        array
-    } else {
-        array.as_standard_layout().into_owned()
-    }
+    if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
 }
 
 fn check_shape(shape: &[usize], least: usize, n: usize, first: &str) -> Result<()> {
     if !(least..=4).contains(&shape.len()) {
-        fail!(
-            Data,
-            "shape {shape:?} has {} dimensions; it needs {least} to 4, samples first",
-            shape.len()
-        );
+        fail!(Data, "shape {shape:?} has {} dimensions; it needs {least} to 4, samples first", shape.len());
     }
     if shape[0] != n {
         fail!(Data, "{} samples, but input {first:?} has {n}", shape[0]);
@@ -349,42 +253,23 @@ fn check_finite(array: &ArrayD<f32>) -> Result<()> {
         None => Ok(()),
         Some(i) => {
             let value = array.iter().nth(i).copied().unwrap_or(f32::NAN);
-            Err(Error::new(
-                Kind::Data,
-                format_args!(
-                    "{} is {value}, which is not a finite number",
-                    place(array, i)
-                ),
-            ))
+            Err(Error::new(Kind::Data, format_args!("{} is {value}, which is not a finite number", place(array, i))))
         }
     }
 }
 
 fn check_labels(labels: &ArrayD<u32>, names: &[String]) -> Result<()> {
     if labels.ndim() > 2 {
-        fail!(
-            Data,
-            "labels of shape {:?}; they are (N) or (N, labels a sample)",
-            labels.shape()
-        );
+        fail!(Data, "labels of shape {:?}; they are (N) or (N, labels a sample)", labels.shape());
     }
     let mut seen = HashSet::new();
     if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
         fail!(Data, "two classes are named {name:?}");
     }
-    match labels
-        .iter()
-        .enumerate()
-        .find(|(_, label)| **label as usize >= names.len())
-    {
+    match labels.iter().enumerate().find(|(_, label)| **label as usize >= names.len()) {
         None => Ok(()),
         Some((i, label)) => {
-            fail!(
-                Data,
-                "{} is label {label}, but the classes are 0 to {}",
-                place(labels, i),
-                names.len() as i64 - 1
-            )
+            fail!(Data, "{} is label {label}, but the classes are 0 to {}", place(labels, i), names.len() as i64 - 1)
         }
     }
 }
@@ -392,21 +277,13 @@ fn check_labels(labels: &ArrayD<u32>, names: &[String]) -> Result<()> {
 /// "row 3" or "row 3, value 5": where the i-th number of an array is, counted from 0.
 fn place<T>(array: &ArrayD<T>, i: usize) -> String {
     let per_row = array.len() / array.len_of(Axis(0));
-    if per_row == 1 {
-        format!("row {i}")
-    } else {
-        format!("row {}, value {}", i / per_row, i % per_row)
-    }
+    if per_row == 1 { format!("row {i}") } else { format!("row {}, value {}", i / per_row, i % per_row) }
 }
 
 /// The first few of a list, if it has any.
 fn first_few<T: Debug>(list: &[T]) -> Option<String> {
     let shown: Vec<_> = list.iter().take(5).map(|x| format!("{x:?}")).collect();
-    let more = if list.len() > 5 {
-        format!(" and {} more", list.len() - 5)
-    } else {
-        String::new()
-    };
+    let more = if list.len() > 5 { format!(" and {} more", list.len() - 5) } else { String::new() };
     (!list.is_empty()).then(|| shown.join(", ") + &more)
 }
 
@@ -482,9 +359,7 @@ impl<'a> Batch<'a> {
     pub fn of<T: Clone>(&self, array: &'a ArrayD<T>) -> CowArray<'a, T, IxDyn> {
         match self.as_range() {
             Some(range) => array.slice_axis(Axis(0), Slice::from(range)).into(),
-            None => array
-                .select(Axis(0), &self.rows().collect::<Vec<_>>())
-                .into(),
+            None => array.select(Axis(0), &self.rows().collect::<Vec<_>>()).into(),
         }
     }
 }
@@ -533,25 +408,12 @@ impl Split {
         for (part, data) in [("validation", validation.as_ref()), ("test", Some(&test))] {
             let Some(data) = data else { continue };
             if data.schema() != schema {
-                fail!(
-                    Data,
-                    "the {part} data are {}, but the training data are {schema}",
-                    data.schema()
-                );
+                fail!(Data, "the {part} data are {}, but the training data are {schema}", data.schema());
             }
             hash = absorb(absorb_text(hash, part), data.fingerprint());
         }
-        let info = Info {
-            source: source.into(),
-            hash: format!("{hash:016x}"),
-            note,
-        };
-        Ok(Split {
-            train,
-            validation,
-            test,
-            info,
-        })
+        let info = Info { source: source.into(), hash: format!("{hash:016x}"), note };
+        Ok(Split { train, validation, test, info })
     }
 
     /// Moves the last `n` training samples to the validation data, which must not be there yet.
@@ -561,32 +423,17 @@ impl Split {
             fail!(Argument, "there are validation data already");
         }
         if n == 0 || n >= samples {
-            fail!(
-                Argument,
-                "validation = {n}: from 1 to {} of the {samples} training samples",
-                samples - 1
-            );
+            fail!(Argument, "validation = {n}: from 1 to {} of the {samples} training samples", samples - 1);
         }
         let (train, validation) = self.train.split_off(n);
-        Ok(Split {
-            train,
-            validation: Some(validation),
-            ..self
-        })
+        Ok(Split { train, validation: Some(validation), ..self })
     }
 
     /// Normalises all parts by the training data's mean and standard deviation, which it returns.
     pub fn normalise(&mut self) -> Result<Normalisation> {
         let normalisation = Normalisation::fit(&self.train);
-        let parts = [
-            Some(&mut self.train),
-            self.validation.as_mut(),
-            Some(&mut self.test),
-        ];
-        parts
-            .into_iter()
-            .flatten()
-            .try_for_each(|part| normalisation.apply(part))?;
+        let parts = [Some(&mut self.train), self.validation.as_mut(), Some(&mut self.test)];
+        parts.into_iter().flatten().try_for_each(|part| normalisation.apply(part))?;
         Ok(normalisation)
     }
 }
@@ -627,36 +474,16 @@ pub enum TargetInfo {
 
 impl Display for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dims = |shape: &[usize]| {
-            shape
-                .iter()
-                .map(usize::to_string)
-                .collect::<Vec<_>>()
-                .join("x")
-        };
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|(name, info)| format!("{name} {}", dims(&info.shape)));
+        let dims = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        let inputs = self.inputs.iter().map(|(name, info)| format!("{name} {}", dims(&info.shape)));
         let targets = self.targets.iter().map(|(name, info)| match info {
-            TargetInfo::Classes {
-                names,
-                per_sample: None,
-            } => format!("{name} ({} classes)", names.len()),
-            TargetInfo::Classes {
-                names,
-                per_sample: Some(k),
-            } => format!("{name} ({k} of {} classes)", names.len()),
+            TargetInfo::Classes { names, per_sample: None } => format!("{name} ({} classes)", names.len()),
+            TargetInfo::Classes { names, per_sample: Some(k) } => format!("{name} ({k} of {} classes)", names.len()),
             TargetInfo::Values { shape } if shape.is_empty() => format!("{name} (a value)"),
             TargetInfo::Values { shape } => format!("{name} ({} values)", dims(shape)),
         });
         let join = |parts: Vec<String>| parts.join(", ");
-        write!(
-            f,
-            "{} -> {}",
-            join(inputs.collect()),
-            join(targets.collect())
-        )
+        write!(f, "{} -> {}", join(inputs.collect()), join(targets.collect()))
     }
 }
 
@@ -668,10 +495,7 @@ pub(crate) mod tests {
     /// Labels (N) of the classes "a", "b", …, `classes` of them.
     pub(crate) fn labels(labels: &[u32], classes: usize) -> Target {
         let names = ('a'..).take(classes).map(String::from).collect();
-        Target::Classes {
-            labels: Array1::from(labels.to_vec()).into_dyn(),
-            names,
-        }
+        Target::Classes { labels: Array1::from(labels.to_vec()).into_dyn(), names }
     }
 
     /// Five samples of two features: row i is (10 i, 10 i + 1).
@@ -695,94 +519,44 @@ pub(crate) mod tests {
             names: names.iter().map(|n| n.to_string()).collect(),
         };
         for (x, y, expected) in [
-            (
-                with(f32::NAN),
-                abc(),
-                r#"input "x": row 2, value 1 is NaN, which is not a finite number"#,
-            ),
-            (
-                with(f32::INFINITY),
-                abc(),
-                r#"input "x": row 2, value 1 is inf, which is not a finite number"#,
-            ),
-            (
-                x(),
-                labels(&[0, 2, 1], 2),
-                r#"target "y": row 1 is label 2, but the classes are 0 to 1"#,
-            ),
-            (
-                x(),
-                labels(&[0, 0, 0], 0),
-                r#"target "y": row 0 is label 0, but the classes are 0 to -1"#,
-            ),
+            (with(f32::NAN), abc(), r#"input "x": row 2, value 1 is NaN, which is not a finite number"#),
+            (with(f32::INFINITY), abc(), r#"input "x": row 2, value 1 is inf, which is not a finite number"#),
+            (x(), labels(&[0, 2, 1], 2), r#"target "y": row 1 is label 2, but the classes are 0 to 1"#),
+            (x(), labels(&[0, 0, 0], 0), r#"target "y": row 0 is label 0, but the classes are 0 to -1"#),
             (
                 x(),
                 classes(array![[0, 1], [1, 0], [1, 9]].into_dyn(), &["a", "b"]),
                 r#"target "y": row 2, value 1 is label 9, but the classes are 0 to 1"#,
             ),
-            (
-                x(),
-                classes(ArrayD::zeros(IxDyn(&[3])), &["a", "b", "a"]),
-                r#"target "y": two classes are named "a""#,
-            ),
+            (x(), classes(ArrayD::zeros(IxDyn(&[3])), &["a", "b", "a"]), r#"target "y": two classes are named "a""#),
             (
                 x(),
                 classes(ArrayD::zeros(IxDyn(&[3, 1, 1])), &["a"]),
                 r#"target "y": labels of shape [3, 1, 1]; they are (N) or (N, labels a sample)"#,
             ),
-            (
-                x(),
-                labels(&[0, 1], 2),
-                r#"target "y": 2 samples, but input "x" has 3"#,
-            ),
-            (
-                x(),
-                Target::Values(zeros(&[4, 1])),
-                r#"target "y": 4 samples, but input "x" has 3"#,
-            ),
+            (x(), labels(&[0, 1], 2), r#"target "y": 2 samples, but input "x" has 3"#),
+            (x(), Target::Values(zeros(&[4, 1])), r#"target "y": 4 samples, but input "x" has 3"#),
             (
                 x(),
                 Target::Values(array![1.0f32, f32::NAN, 0.0].into_dyn()),
                 r#"target "y": row 1 is NaN, which is not a finite number"#,
             ),
-            (
-                zeros(&[3]),
-                abc(),
-                r#"input "x": shape [3] has 1 dimensions; it needs 2 to 4, samples first"#,
-            ),
+            (zeros(&[3]), abc(), r#"input "x": shape [3] has 1 dimensions; it needs 2 to 4, samples first"#),
             (
                 zeros(&[3, 1, 1, 1, 1]),
                 abc(),
                 r#"input "x": shape [3, 1, 1, 1, 1] has 5 dimensions; it needs 2 to 4, samples first"#,
             ),
-            (
-                zeros(&[3, 0]),
-                abc(),
-                r#"input "x": shape [3, 0] has nothing in it"#,
-            ),
-            (
-                zeros(&[0, 2]),
-                abc(),
-                r#"input "x" has no samples: its shape is [0, 2]"#,
-            ),
-            (
-                zeros(&[]),
-                abc(),
-                "a data set needs an input of at least two dimensions (samples, features)",
-            ),
+            (zeros(&[3, 0]), abc(), r#"input "x": shape [3, 0] has nothing in it"#),
+            (zeros(&[0, 2]), abc(), r#"input "x" has no samples: its shape is [0, 2]"#),
+            (zeros(&[]), abc(), "a data set needs an input of at least two dimensions (samples, features)"),
         ] {
             let error = Dataset::from_arrays(x, y).unwrap_err();
-            assert_eq!(
-                (error.kind(), &error.to_string()[..]),
-                (Kind::Data, expected)
-            );
+            assert_eq!((error.kind(), &error.to_string()[..]), (Kind::Data, expected));
         }
         let inputs = IndexMap::from([("a".to_string(), x()), ("b".to_string(), zeros(&[2, 2]))]);
         let error = Dataset::new(inputs, IndexMap::new()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"input "b": 2 samples, but input "a" has 3"#
-        );
+        assert_eq!(error.to_string(), r#"input "b": 2 samples, but input "a" has 3"#);
         assert!(Dataset::new(IndexMap::new(), IndexMap::new()).is_err());
     }
 
@@ -792,12 +566,7 @@ pub(crate) mod tests {
         let rows: Vec<Vec<usize>> = data.batches(2).map(|b| b.rows().collect()).collect();
         assert_eq!(rows, [vec![0, 1], vec![2, 3], vec![4]]);
         assert_eq!(data.batches(5).count(), 1);
-        assert_eq!(
-            data.batches(usize::MAX)
-                .map(|b| b.len())
-                .collect::<Vec<_>>(),
-            [5]
-        );
+        assert_eq!(data.batches(usize::MAX).map(|b| b.len()).collect::<Vec<_>>(), [5]);
         assert_eq!(data.all().rows().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert_eq!(Batch::from(&data).len(), 5);
 
@@ -809,14 +578,8 @@ pub(crate) mod tests {
         assert!(range.input("z").is_none());
 
         let listed = data.batch(&[4, 0, 4]);
-        assert_eq!(
-            (listed.len(), listed.row(1), listed.as_range()),
-            (3, 0, None)
-        );
-        assert_eq!(
-            listed.input("x").unwrap(),
-            array![[40.0f32, 41.0], [0.0, 1.0], [40.0, 41.0]].into_dyn()
-        );
+        assert_eq!((listed.len(), listed.row(1), listed.as_range()), (3, 0, None));
+        assert_eq!(listed.input("x").unwrap(), array![[40.0f32, 41.0], [0.0, 1.0], [40.0, 41.0]].into_dyn());
         assert!(std::ptr::eq(listed.dataset(), &data));
         assert!(data.batch(&[]).is_empty());
     }
@@ -824,9 +587,7 @@ pub(crate) mod tests {
     #[test]
     fn wrong_rows_panic() {
         let data = five();
-        let panics = |f: &dyn Fn() -> usize| {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
-        };
+        let panics = |f: &dyn Fn() -> usize| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
         assert!(panics(&|| data.batches(0).count()));
         assert!(panics(&|| data.batch(&[0, 5]).len()));
         assert!(panics(&|| data.range(4..6).len()));
@@ -846,10 +607,7 @@ pub(crate) mod tests {
         assert_eq!(head, data.select(&[0, 1, 2]));
         assert_eq!(tail, data.select(&[3, 4]));
         assert_eq!(tail.targets["y"], labels(&[0, 1], 3));
-        assert_eq!(
-            data.select(&[4, 4]).inputs["x"],
-            data.batch(&[4, 4]).input("x").unwrap()
-        );
+        assert_eq!(data.select(&[4, 4]).inputs["x"], data.batch(&[4, 4]).input("x").unwrap());
     }
 
     #[test]
@@ -857,40 +615,25 @@ pub(crate) mod tests {
         let x = array![[0.0f32, 2.0, 4.0], [1.0, 3.0, 5.0]].reversed_axes();
         assert!(x.as_slice().is_none());
         let data = Dataset::from_arrays(x, labels(&[0, 1, 0], 2)).unwrap();
-        assert_eq!(
-            data.inputs["x"].as_slice().unwrap(),
-            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-        );
+        assert_eq!(data.inputs["x"].as_slice().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     }
 
     #[test]
     fn a_schema_is_the_data_without_samples() {
         let inputs = IndexMap::from([("pair".to_string(), ArrayD::zeros(IxDyn(&[4, 2, 14, 14])))]);
-        let digits = Target::Classes {
-            labels: ArrayD::zeros(IxDyn(&[4, 2])),
-            names: vec!["0".into(), "1".into()],
-        };
+        let digits = Target::Classes { labels: ArrayD::zeros(IxDyn(&[4, 2])), names: vec!["0".into(), "1".into()] };
         let targets = IndexMap::from([
             ("larger".to_string(), labels(&[0, 1, 1, 0], 2)),
             ("digits".to_string(), digits),
-            (
-                "sum".to_string(),
-                Target::Values(ArrayD::zeros(IxDyn(&[4]))),
-            ),
-            (
-                "both".to_string(),
-                Target::Values(ArrayD::zeros(IxDyn(&[4, 2]))),
-            ),
+            ("sum".to_string(), Target::Values(ArrayD::zeros(IxDyn(&[4])))),
+            ("both".to_string(), Target::Values(ArrayD::zeros(IxDyn(&[4, 2])))),
         ]);
         let schema = Dataset::new(inputs, targets).unwrap().schema();
         let text = "pair 2x14x14 -> larger (2 classes), digits (2 of 2 classes), sum (a value), both (2 values)";
         assert_eq!(schema.to_string(), text);
         assert_eq!(
             schema.targets["digits"],
-            TargetInfo::Classes {
-                names: vec!["0".into(), "1".into()],
-                per_sample: Some(2)
-            }
+            TargetInfo::Classes { names: vec!["0".into(), "1".into()], per_sample: Some(2) }
         );
         let json = serde_json::to_string(&schema).unwrap();
         assert!(json.contains(r#""sum":{"values":{"shape":[]}}"#), "{json}");
@@ -900,11 +643,7 @@ pub(crate) mod tests {
     #[test]
     fn the_fingerprint_sees_every_part() {
         let data = five();
-        let mut others = vec![
-            data.clone(),
-            data.select(&[0, 1, 2, 3]),
-            data.select(&[1, 0, 2, 3, 4]),
-        ];
+        let mut others = vec![data.clone(), data.select(&[0, 1, 2, 3]), data.select(&[1, 0, 2, 3, 4])];
         let mut change = |f: &dyn Fn(&mut Dataset)| {
             let mut other = data.clone();
             f(&mut other);
@@ -912,19 +651,8 @@ pub(crate) mod tests {
         };
         change(&|d| d.inputs["x"][[4, 1]] = -41.0);
         change(&|d| d.inputs["x"][[0, 0]] = -0.0);
-        change(&|d| {
-            d.inputs = d
-                .inputs
-                .drain(..)
-                .map(|(_, a)| ("z".to_string(), a))
-                .collect()
-        });
-        change(&|d| {
-            d.inputs["x"] = d.inputs["x"]
-                .clone()
-                .into_shape_with_order(vec![5, 1, 2])
-                .unwrap()
-        });
+        change(&|d| d.inputs = d.inputs.drain(..).map(|(_, a)| ("z".to_string(), a)).collect());
+        change(&|d| d.inputs["x"] = d.inputs["x"].clone().into_shape_with_order(vec![5, 1, 2]).unwrap());
         change(&|d| d.targets.clear());
         change(&|d| d.targets["y"] = labels(&[0, 1, 2, 0, 2], 3));
         change(&|d| d.targets["y"] = labels(&[0, 1, 2, 0, 1], 4));
@@ -937,8 +665,7 @@ pub(crate) mod tests {
     #[test]
     fn the_parts_of_a_split_agree() {
         let split = |test| Split::new(five(), None, test, "a test", None);
-        let other =
-            Dataset::from_arrays(ArrayD::zeros(IxDyn(&[2, 3])), labels(&[0, 1], 3)).unwrap();
+        let other = Dataset::from_arrays(ArrayD::zeros(IxDyn(&[2, 3])), labels(&[0, 1], 3)).unwrap();
         let error = split(other).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -946,20 +673,11 @@ pub(crate) mod tests {
         );
 
         let held = split(five()).unwrap().hold_out(2).unwrap();
-        assert_eq!(
-            (held.train.len(), held.validation.as_ref().map(Dataset::len)),
-            (3, Some(2))
-        );
-        assert_eq!(
-            held.hold_out(1).unwrap_err().to_string(),
-            "there are validation data already"
-        );
+        assert_eq!((held.train.len(), held.validation.as_ref().map(Dataset::len)), (3, Some(2)));
+        assert_eq!(held.hold_out(1).unwrap_err().to_string(), "there are validation data already");
         for n in [0, 5] {
             let error = split(five()).unwrap().hold_out(n).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("validation = {n}: from 1 to 4 of the 5 training samples")
-            );
+            assert_eq!(error.to_string(), format!("validation = {n}: from 1 to 4 of the 5 training samples"));
         }
     }
 

@@ -36,21 +36,12 @@ impl Normalisation {
     pub fn fit(dataset: &Dataset) -> Self {
         let scale = |array: &ArrayD<f32>| {
             let (mean, sd) = match array.ndim() {
-                2 => array
-                    .axis_iter(Axis(1))
-                    .map(|column| moments(column.iter()))
-                    .unzip(),
+                2 => array.axis_iter(Axis(1)).map(|column| moments(column.iter())).unzip(),
                 _ => [moments(array.iter())].into_iter().unzip(),
             };
             Scale { mean, sd }
         };
-        Normalisation {
-            inputs: dataset
-                .inputs
-                .iter()
-                .map(|(name, a)| (name.clone(), scale(a)))
-                .collect(),
-        }
+        Normalisation { inputs: dataset.inputs.iter().map(|(name, a)| (name.clone(), scale(a))).collect() }
     }
 
     /// Normalises a data set in place; inputs that have no scale stay as they are.
@@ -66,33 +57,19 @@ impl Normalisation {
     pub fn apply_array(&self, name: &str, array: &mut ArrayD<f32>) -> Result<()> {
         let Some(Scale { mean, sd }) = self.inputs.get(name) else {
             let known: Vec<_> = self.inputs.keys().collect();
-            fail!(
-                Name,
-                "no scale is known for input {name:?}, only for {known:?}"
-            )
+            fail!(Name, "no scale is known for input {name:?}, only for {known:?}")
         };
         let scaled = |x: f32, mean: f64, sd: f64| ((f64::from(x) - mean) / sd) as f32;
         match (&mean[..], &sd[..]) {
             ([mean], [sd]) if array.ndim() > 2 || array.shape().get(1) == Some(&1) => {
                 array.mapv_inplace(|x| scaled(x, *mean, *sd))
             }
-            _ if array.ndim() == 2
-                && array.len_of(Axis(1)) == mean.len()
-                && mean.len() == sd.len() =>
-            {
+            _ if array.ndim() == 2 && array.len_of(Axis(1)) == mean.len() && mean.len() == sd.len() => {
                 for mut row in array.rows_mut() {
-                    row.iter_mut()
-                        .zip(mean)
-                        .zip(sd)
-                        .for_each(|((x, mean), sd)| *x = scaled(*x, *mean, *sd));
+                    row.iter_mut().zip(mean).zip(sd).for_each(|((x, mean), sd)| *x = scaled(*x, *mean, *sd));
                 }
             }
-            _ => fail!(
-                Shape,
-                "input {name:?} is {:?}, but its scale has {} features",
-                array.shape(),
-                mean.len()
-            ),
+            _ => fail!(Shape, "input {name:?} is {:?}, but its scale has {} features", array.shape(), mean.len()),
         }
         Ok(())
     }
@@ -126,35 +103,20 @@ mod tests {
 
     #[test]
     fn vectors_are_scaled_by_feature_and_images_as_a_whole() {
-        let mut vectors =
-            dataset(array![[1.0f32, 5.0, 0.1], [3.0, 5.0, 0.1], [5.0, 11.0, 0.1]].into_dyn());
+        let mut vectors = dataset(array![[1.0f32, 5.0, 0.1], [3.0, 5.0, 0.1], [5.0, 11.0, 0.1]].into_dyn());
         let n = Normalisation::fit(&vectors);
         let scale = &n.inputs["x"];
         assert_eq!(scale.mean, [3.0, 7.0, f64::from(0.1f32)]);
         assert_eq!(scale.sd, [(8.0f64 / 3.0).sqrt(), 8.0f64.sqrt(), 1.0]);
         n.apply(&mut vectors).unwrap();
         let s = 1.5f32.sqrt();
-        let expected = array![
-            [-s, -(0.5f32.sqrt()), 0.0],
-            [0.0, -(0.5f32.sqrt()), 0.0],
-            [s, 2f32.sqrt(), 0.0]
-        ];
-        let worst = (&vectors.inputs["x"] - &expected)
-            .iter()
-            .fold(0.0, |a: f32, b| a.max(b.abs()));
+        let expected = array![[-s, -(0.5f32.sqrt()), 0.0], [0.0, -(0.5f32.sqrt()), 0.0], [s, 2f32.sqrt(), 0.0]];
+        let worst = (&vectors.inputs["x"] - &expected).iter().fold(0.0, |a: f32, b| a.max(b.abs()));
         assert!(worst < 1e-6, "{worst}");
 
-        let mut images = dataset(Array::from_shape_fn(IxDyn(&[2, 1, 1, 2]), |i| {
-            (2 * i[0] + i[3]) as f32
-        }));
+        let mut images = dataset(Array::from_shape_fn(IxDyn(&[2, 1, 1, 2]), |i| (2 * i[0] + i[3]) as f32));
         let n = Normalisation::fit(&images);
-        assert_eq!(
-            n.inputs["x"],
-            Scale {
-                mean: vec![1.5],
-                sd: vec![1.25f64.sqrt()]
-            }
-        );
+        assert_eq!(n.inputs["x"], Scale { mean: vec![1.5], sd: vec![1.25f64.sqrt()] });
         n.apply(&mut images).unwrap();
         assert!(Normalisation::fit(&images).inputs["x"].mean[0].abs() < 1e-7);
     }
@@ -177,12 +139,7 @@ mod tests {
         assert_eq!(test, split.test.inputs["points"]);
         assert_ne!(raw.validation.unwrap(), split.validation.unwrap());
         let after = Normalisation::fit(&split.train);
-        assert!(
-            after.inputs["points"]
-                .sd
-                .iter()
-                .all(|sd| (sd - 1.0).abs() < 1e-6)
-        );
+        assert!(after.inputs["points"].sd.iter().all(|sd| (sd - 1.0).abs() < 1e-6));
         let text = serde_json::to_string(&n).unwrap();
         assert_eq!(serde_json::from_str::<Normalisation>(&text).unwrap(), n);
     }
@@ -190,27 +147,11 @@ mod tests {
     #[test]
     fn other_arrays_are_refused() {
         let n = Normalisation::fit(&dataset(array![[1.0f32, 2.0], [3.0, 5.0]].into_dyn()));
-        let e = n
-            .apply_array("x", &mut ArrayD::zeros(IxDyn(&[4, 3])))
-            .unwrap_err();
-        assert_eq!(
-            e.to_string(),
-            r#"input "x" is [4, 3], but its scale has 2 features"#
-        );
-        let e = n
-            .apply_array("z", &mut ArrayD::zeros(IxDyn(&[4, 2])))
-            .unwrap_err();
-        assert_eq!(
-            e.to_string(),
-            r#"no scale is known for input "z", only for ["x"]"#
-        );
-        assert!(
-            n.apply_array("x", &mut ArrayD::zeros(IxDyn(&[4, 2, 2])))
-                .is_err()
-        );
-        assert!(
-            n.apply(&mut dataset(ArrayD::zeros(IxDyn(&[4, 3]))))
-                .is_err()
-        );
+        let e = n.apply_array("x", &mut ArrayD::zeros(IxDyn(&[4, 3]))).unwrap_err();
+        assert_eq!(e.to_string(), r#"input "x" is [4, 3], but its scale has 2 features"#);
+        let e = n.apply_array("z", &mut ArrayD::zeros(IxDyn(&[4, 2]))).unwrap_err();
+        assert_eq!(e.to_string(), r#"no scale is known for input "z", only for ["x"]"#);
+        assert!(n.apply_array("x", &mut ArrayD::zeros(IxDyn(&[4, 2, 2]))).is_err());
+        assert!(n.apply(&mut dataset(ArrayD::zeros(IxDyn(&[4, 3])))).is_err());
     }
 }

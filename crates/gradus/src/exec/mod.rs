@@ -160,7 +160,9 @@ pub fn check_batch(graph: &Graph, batch: &Batch<'_>, targets: bool) -> Result<()
 /// one-hot vectors, or as 0 and 1.
 fn fits(info: &TargetInfo, target: &Target) -> bool {
     match (info, target) {
-        (TargetInfo::Values { shape }, Target::Values(array)) => array.shape()[1..] == shape[..] || (array.ndim() == 1 && *shape == [1]),
+        (TargetInfo::Values { shape }, Target::Values(array)) => {
+            array.shape()[1..] == shape[..] || (array.ndim() == 1 && *shape == [1])
+        }
         (TargetInfo::Values { shape }, Target::Classes { labels, names }) => {
             labels.ndim() == 1 && (*shape == [names.len()] || (*shape == [1] && names.len() == 2))
         }
@@ -183,7 +185,9 @@ pub(crate) fn one_hot<T: From<u8>>(label: u32, out: &mut [T]) {
 pub(crate) fn input_of<'b>(graph: &Graph, batch: &Batch<'b>, index: usize) -> Option<&'b ndarray::ArrayD<f32>> {
     let inputs = &batch.dataset().inputs;
     let (name, _) = graph.schema.inputs.get_index(index)?;
-    inputs.get(name).or_else(|| if inputs.len() == 1 && graph.schema.inputs.len() == 1 { inputs.values().next() } else { None })
+    inputs
+        .get(name)
+        .or_else(|| if inputs.len() == 1 && graph.schema.inputs.len() == 1 { inputs.values().next() } else { None })
 }
 
 /// The array of a target: by name, or the first one for a network with a single target.

@@ -111,14 +111,18 @@ impl Executor for Reference {
                     for row in 0..batch.len() {
                         let at = batch.row(row) * size..(batch.row(row) + 1) * size;
                         match target_of(&self.graph, batch, i).expect("checked before") {
-                            Target::Values(a) => out.extend(a.as_slice().expect("standard order")[at].iter().map(|x| f64::from(*x))),
+                            Target::Values(a) => {
+                                out.extend(a.as_slice().expect("standard order")[at].iter().map(|x| f64::from(*x)))
+                            }
                             Target::Classes { labels, .. } if !info.ints => {
                                 let mut hot = vec![0.0; size];
                                 one_hot(labels.as_slice().expect("standard order")[batch.row(row)], &mut hot);
                                 out.extend(hot);
                             }
                             Target::Classes { labels, .. } => {
-                                out.extend(labels.as_slice().expect("standard order")[at].iter().map(|x| f64::from(*x)));
+                                out.extend(
+                                    labels.as_slice().expect("standard order")[at].iter().map(|x| f64::from(*x)),
+                                );
                             }
                         }
                     }
@@ -221,7 +225,10 @@ impl Executor for Reference {
 
     fn bytes(&self, plan: PlanId) -> (usize, usize) {
         let count = |arrays: &[Vec<f64>]| 8 * arrays.iter().map(Vec::len).sum::<usize>();
-        let stored = count(&self.params) + count(&self.grads) + count(&self.buffers) + self.states.iter().map(|s| count(s)).sum::<usize>();
+        let stored = count(&self.params)
+            + count(&self.grads)
+            + count(&self.buffers)
+            + self.states.iter().map(|s| count(s)).sum::<usize>();
         (stored, count(&self.plans[plan.0].values))
     }
 

@@ -15,7 +15,7 @@ mod cross_entropy;
 mod l1;
 mod mse;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use cross_entropy::CrossEntropyLoss;
 pub use l1::L1Loss;
@@ -98,13 +98,24 @@ pub(crate) fn elementwise(name: &str, x: &[usize], target: &TargetInfo) -> Resul
     match target {
         TargetInfo::Values { shape } if shape == x || (shape.is_empty() && x == [1]) => Ok(()),
         TargetInfo::Values { shape } => {
-            fail!(Shape, "{name} compares number by number: the output is {}, the target {}", shape_text(x), shape_text(shape))
+            fail!(
+                Shape,
+                "{name} compares number by number: the output is {}, the target {}",
+                shape_text(x),
+                shape_text(shape)
+            )
         }
         TargetInfo::Classes { names, per_sample: None } => {
             if x == [names.len()] || (x == [1] && names.len() == 2) {
                 return Ok(());
             }
-            fail!(Shape, "{name} against {} classes wants {} outputs (one-hot), found {}", names.len(), names.len(), shape_text(x))
+            fail!(
+                Shape,
+                "{name} against {} classes wants {} outputs (one-hot), found {}",
+                names.len(),
+                names.len(),
+                shape_text(x)
+            )
         }
         TargetInfo::Classes { per_sample, .. } => one_label(*per_sample),
     }

@@ -130,7 +130,11 @@ impl FromStr for Metric {
             "train" => Part::Train,
             "validation" => Part::Validation,
             "test" => Part::Test,
-            other => fail!(Config, "`{text}`: there is no `{other}` data{}", suggest(other, &["train", "validation", "test"])),
+            other => fail!(
+                Config,
+                "`{text}`: there is no `{other}` data{}",
+                suggest(other, &["train", "validation", "test"])
+            ),
         };
         let names: Vec<&str> = Score::ALL.iter().map(|(n, _)| *n).collect();
         match Score::ALL.iter().find(|(n, _)| *n == score) {
@@ -287,8 +291,12 @@ impl Net {
             }
         }
         let n = data.len() as f64;
-        let of: IndexMap<String, Scores> =
-            graph.losses.iter().zip(tallies.iter().zip(&sums)).map(|(l, (t, s))| (l.name.clone(), t.scores(s / n))).collect();
+        let of: IndexMap<String, Scores> = graph
+            .losses
+            .iter()
+            .zip(tallies.iter().zip(&sums))
+            .map(|(l, (t, s))| (l.name.clone(), t.scores(s / n)))
+            .collect();
         let loss = graph.losses.iter().zip(&sums).map(|(l, s)| l.weight * s / n).sum();
         Ok(Evaluation { samples: data.len(), loss, of })
     }
@@ -299,7 +307,9 @@ impl Net {
     /// [`Kind::Data`] when the data set has not what the network reads, or the target is no classes.
     pub fn error(&mut self, data: &Dataset) -> Result<f64> {
         let score = self.evaluate(data)?.get(Score::Error, None);
-        Ok(score.ok_or_else(|| Error::new(Kind::Data, "the first target is no classes: there is no share of wrong ones"))? / 100.0)
+        Ok(score
+            .ok_or_else(|| Error::new(Kind::Data, "the first target is no classes: there is no share of wrong ones"))?
+            / 100.0)
     }
 
     /// The share (0 to 1) of samples whose class is right, by the first loss.

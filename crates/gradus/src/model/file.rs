@@ -98,7 +98,9 @@ impl ModelFile {
         let file = |e: &dyn std::fmt::Display| Error::new(Kind::File, format!("not a model file: {e}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| file(&e))?;
         let meta = header.metadata().as_ref().and_then(|m| m.get("gradus"));
-        let Some(meta) = meta else { fail!(File, "not a model file of Gradus: safetensors without the metadata key `gradus`") };
+        let Some(meta) = meta else {
+            fail!(File, "not a model file of Gradus: safetensors without the metadata key `gradus`")
+        };
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -115,7 +117,9 @@ impl ModelFile {
         for name in names {
             let view = tensors.tensor(name).map_err(|e| file(&e))?;
             let data: Vec<f64> = match view.dtype() {
-                Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+                Dtype::F32 => {
+                    view.data().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
+                }
                 Dtype::F64 => view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
                 other => fail!(File, "tensor `{name}` is {other:?}: expected F32 or F64"),
             };
@@ -144,7 +148,9 @@ impl ModelFile {
             .collect();
         let views: Result<Vec<_>> = data
             .iter()
-            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(dtype, (*shape).clone(), bytes).map_err(|e| bad(&e))?)))
+            .map(|(name, shape, bytes)| {
+                Ok((name.as_str(), TensorView::new(dtype, (*shape).clone(), bytes).map_err(|e| bad(&e))?))
+            })
             .collect();
         let meta = serde_json::to_string(&self.meta).map_err(|e| bad(&e))?;
         safetensors::serialize(views?, Some(HashMap::from([("gradus".to_string(), meta)]))).map_err(|e| bad(&e))
@@ -188,7 +194,9 @@ impl Net {
         let graph = self.graph();
         let params = graph.params.iter().enumerate().map(|(i, p)| (&p.name, &p.shape, Stored::Param(i)));
         let buffers = graph.buffers.iter().enumerate().map(|(i, b)| (&b.name, &b.shape, Stored::Buffer(i)));
-        let tensors = params.chain(buffers).map(|(name, shape, what)| (name.clone(), (shape.clone(), self.executor_ref().stored(what))));
+        let tensors = params
+            .chain(buffers)
+            .map(|(name, shape, what)| (name.clone(), (shape.clone(), self.executor_ref().stored(what))));
         ModelFile {
             tensors: tensors.collect(),
             meta: Meta {
@@ -255,7 +263,9 @@ impl Net {
         for (name, shape, _) in &all {
             file.tensor(name, shape)?;
         }
-        let extra = |n: &str| !all.iter().any(|(name, ..)| *name == n) && !n.starts_with("optimizer.") && !n.starts_with("best.");
+        let extra = |n: &str| {
+            !all.iter().any(|(name, ..)| *name == n) && !n.starts_with("optimizer.") && !n.starts_with("best.")
+        };
         if let Some(name) = file.tensors.keys().find(|n| extra(n)) {
             fail!(File, "tensor `{name}` belongs to no parameter of the network");
         }

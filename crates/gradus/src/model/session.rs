@@ -110,7 +110,8 @@ impl Model {
         let roots = Roots::Infer { outputs: outputs.to_vec(), losses: false };
         let program = Arc::new(compile(&self.inner.graph, &roots));
         let plan = Arc::new(Plan::new(program.clone(), &self.inner.layout, batch.max(1), PlanKind::Fused));
-        let inputs = program.used().into_iter().filter(|v| matches!(program.info(*v).source, Source::Input(_))).collect();
+        let inputs =
+            program.used().into_iter().filter(|v| matches!(program.info(*v).source, Source::Input(_))).collect();
         let sizes = program.outputs.values().map(|v| program.info(*v).dims.iter().product()).collect();
         Session {
             model: self.inner.clone(),
@@ -167,7 +168,12 @@ impl Session {
         let info = self.only_input()?;
         let shape = &self.model.graph.schema.inputs[info.0].shape;
         if samples.ndim() == 0 || samples.shape()[1..] != shape[..] {
-            fail!(Shape, "the network takes samples of {}, found an array {}", shape_text(shape), shape_text(samples.shape()));
+            fail!(
+                Shape,
+                "the network takes samples of {}, found an array {}",
+                shape_text(shape),
+                shape_text(samples.shape())
+            );
         }
         let samples = samples.as_standard_layout();
         self.run(samples.as_slice().expect("just made so"), !prepared)?;

@@ -65,7 +65,11 @@ mod layer_tables {
     }
 
     pub fn serialize<S: serde::Serializer>(layers: &[Spec], s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(layers.iter().map(|l| Table { layer: l.name.clone(), label: l.label.clone(), args: l.args.clone() }))
+        s.collect_seq(layers.iter().map(|l| Table {
+            layer: l.name.clone(),
+            label: l.label.clone(),
+            args: l.args.clone(),
+        }))
     }
 
     pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Spec>, D::Error> {
@@ -108,7 +112,10 @@ impl FromStr for Tap {
 
     fn from_str(text: &str) -> Result<Tap> {
         let bad = || {
-            Error::new(Kind::Config, format!("`{text}` is not a place: expected `branch`, `branch:layer`, `input` or `input[0]`"))
+            Error::new(
+                Kind::Config,
+                format!("`{text}` is not a place: expected `branch`, `branch:layer`, `input` or `input[0]`"),
+            )
         };
         let (rest, index) = match text.strip_suffix(']').map(|t| t.split_once('[')) {
             Some(Some((rest, index))) => (rest, Some(index.parse().map_err(|_| bad())?)),

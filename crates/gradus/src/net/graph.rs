@@ -184,7 +184,9 @@ impl Graph {
         let mut graph = resolver.run()?;
         for (name, loss) in losses {
             let written = &architecture.losses[name];
-            let node = resolver.loss(&graph.branches, name, written, loss.clone()).map_err(|e| e.at(format!("loss.{name}")))?;
+            let node = resolver
+                .loss(&graph.branches, name, written, loss.clone())
+                .map_err(|e| e.at(format!("loss.{name}")))?;
             graph.losses.push(node);
         }
         graph.architecture = architecture.clone();
@@ -284,8 +286,14 @@ impl Resolver<'_> {
                     Some(i) => list.push(i),
                     None if self.schema.inputs.contains_key(&tap.name) => {}
                     None => {
-                        let known: Vec<&str> = branches.keys().chain(self.schema.inputs.keys()).map(String::as_str).collect();
-                        fail!(Name, "{name}: `from`: there is no branch or input `{}`{}", tap.name, suggest(&tap.name, &known));
+                        let known: Vec<&str> =
+                            branches.keys().chain(self.schema.inputs.keys()).map(String::as_str).collect();
+                        fail!(
+                            Name,
+                            "{name}: `from`: there is no branch or input `{}`{}",
+                            tap.name,
+                            suggest(&tap.name, &known)
+                        );
                     }
                 }
             }
@@ -305,8 +313,10 @@ impl Resolver<'_> {
             match (0..needs.len()).find(|i| !order.contains(i) && needs[*i].iter().all(|n| order.contains(n))) {
                 Some(next) => order.push(next),
                 None => {
-                    let stuck: Vec<&str> =
-                        (0..needs.len()).filter(|i| !order.contains(i)).map(|i| branches.get_index(i).expect("in range").0.as_str()).collect();
+                    let stuck: Vec<&str> = (0..needs.len())
+                        .filter(|i| !order.contains(i))
+                        .map(|i| branches.get_index(i).expect("in range").0.as_str())
+                        .collect();
                     fail!(Config, "these branches feed each other in a circle: {}", stuck.join(", "));
                 }
             }
@@ -335,9 +345,17 @@ impl Resolver<'_> {
             shapes.push(shape);
         }
         let input = join(branch.join, &branch.from, &shapes)?;
-        let mut node =
-            BranchNode { name: name.to_string(), feeds, join: branch.join, input: input.clone(), layers: Vec::new(), shares: None };
-        let given = usize::from(!branch.layers.is_empty()) + usize::from(branch.share.is_some()) + usize::from(branch.like.is_some());
+        let mut node = BranchNode {
+            name: name.to_string(),
+            feeds,
+            join: branch.join,
+            input: input.clone(),
+            layers: Vec::new(),
+            shares: None,
+        };
+        let given = usize::from(!branch.layers.is_empty())
+            + usize::from(branch.share.is_some())
+            + usize::from(branch.like.is_some());
         if given > 1 {
             fail!(Config, "give one of `layers`, `share` and `like`");
         }
@@ -385,27 +403,48 @@ impl Resolver<'_> {
             let output = layer.declare(&shape, &mut declared).map_err(place)?;
             let numbers = output.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
             if numbers.is_none_or(|n| n == 0 || n > MAX_NUMBERS) {
-                return Err(place(Error::new(Kind::Shape, format!("an output of {} numbers is refused", shape_text(&output)))));
+                return Err(place(Error::new(
+                    Kind::Shape,
+                    format!("an output of {} numbers is refused", shape_text(&output)),
+                )));
             }
             let init = match spec.args.get("init") {
                 None => default,
                 Some(Arg::Text(name)) => Init::named(name).map_err(place)?,
-                Some(other) => return Err(place(Error::new(Kind::Config, format!("`init` is a name, found `{other}`")))),
+                Some(other) => {
+                    return Err(place(Error::new(Kind::Config, format!("`init` is a name, found `{other}`"))));
+                }
             };
             let mut node_params = Vec::new();
             for p in declared.params {
                 if p.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).is_none_or(|n| n > MAX_NUMBERS) {
-                    return Err(place(Error::new(Kind::Shape, format!("a {} of {} is refused", p.name, shape_text(&p.shape)))));
+                    return Err(place(Error::new(
+                        Kind::Shape,
+                        format!("a {} of {} is refused", p.name, shape_text(&p.shape)),
+                    )));
                 }
                 node_params.push((p.name, params.len()));
-                params.push(ParamInfo { name: format!("{path}.{}", p.name), shape: p.shape, fan: p.fan, init, trained: true });
+                params.push(ParamInfo {
+                    name: format!("{path}.{}", p.name),
+                    shape: p.shape,
+                    fan: p.fan,
+                    init,
+                    trained: true,
+                });
             }
             let mut node_buffers = Vec::new();
             for b in declared.buffers {
                 node_buffers.push((b.name, buffers.len()));
                 buffers.push(BufferInfo { name: format!("{path}.{}", b.name), shape: b.shape, value: b.value });
             }
-            node.layers.push(LayerNode { path, layer, input: shape, output: output.clone(), params: node_params, buffers: node_buffers });
+            node.layers.push(LayerNode {
+                path,
+                layer,
+                input: shape,
+                output: output.clone(),
+                params: node_params,
+                buffers: node_buffers,
+            });
             shape = output;
         }
         Ok(node)
@@ -510,7 +549,8 @@ fn join(join: Join, from: &[Tap], shapes: &[Vec<usize>]) -> Result<Vec<usize>> {
             Join::Add => *shape == shapes[0],
         };
         if !fits {
-            let how = if join == Join::Concat { "concat (all but the first dimension equal)" } else { "add (equal shapes)" };
+            let how =
+                if join == Join::Concat { "concat (all but the first dimension equal)" } else { "add (equal shapes)" };
             fail!(Shape, "cannot {how} `{}` {} and `{tap}` {}", from[0], shape_text(&shapes[0]), shape_text(shape));
         }
         if join == Join::Concat {
@@ -528,8 +568,15 @@ fn outputs(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     let mut list: Vec<usize> = graph.losses.iter().map(|l| l.branch).collect();
     list.extend((0..graph.branches.len()).filter(|i| !consumed(*i)));
     let mut seen = Vec::new();
-    list.retain(|i| !seen.contains(i) && { seen.push(*i); true });
-    list.into_iter().map(|i| (graph.branches[i].name.clone(), graph.branches[i].shape(graph.branches[i].layers.len()).to_vec())).collect()
+    list.retain(|i| {
+        !seen.contains(i) && {
+            seen.push(*i);
+            true
+        }
+    });
+    list.into_iter()
+        .map(|i| (graph.branches[i].name.clone(), graph.branches[i].shape(graph.branches[i].layers.len()).to_vec()))
+        .collect()
 }
 
 /// Reorders so that what training changes lies together: an update is one pass over one slice.

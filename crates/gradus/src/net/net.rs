@@ -233,7 +233,11 @@ impl Net {
         let kind = if of == Use::Given { PlanKind::Stepwise } else { kind };
         let plan = self.exec.load(program.clone(), batch, kind);
         let complete = (0..self.graph.params.len()).filter(|i| self.graph.params[*i].trained).all(|i| {
-            program.nodes.iter().flat_map(|n| &n.writes).any(|v| program.info(*v).source == crate::program::Source::Grad(i))
+            program
+                .nodes
+                .iter()
+                .flat_map(|n| &n.writes)
+                .any(|v| program.info(*v).source == crate::program::Source::Grad(i))
         });
         self.slots.push(Slot { of, plan, program, complete });
         self.fit_output(self.slots.len() - 1, batch);
@@ -274,7 +278,11 @@ impl Net {
     pub fn forward(&mut self, batch: &Batch<'_>) -> Output<'_> {
         exec::check_batch(&self.graph, batch, false).unwrap_or_else(|e| panic!("forward: {e}"));
         let least = self.graph.least_batch;
-        assert!(batch.len() >= least, "forward: batch norm needs {least} samples to train, the batch has {}", batch.len());
+        assert!(
+            batch.len() >= least,
+            "forward: batch norm needs {least} samples to train, the batch has {}",
+            batch.len()
+        );
         let slot = self.slot(Use::Train(PlanKind::Stepwise), batch.len());
         let plan = self.slots[slot].plan;
         self.exec.feed(plan, batch, true, false);
@@ -291,7 +299,9 @@ impl Net {
     /// # Panics
     /// Before `forward`, with another number of samples, or when the batch has not the targets the losses read.
     pub fn loss(&mut self, batch: &Batch<'_>) -> f64 {
-        let (Stage::Forward { batch: n } | Stage::Loss { batch: n }) = self.stage else { panic!("loss: call forward first") };
+        let (Stage::Forward { batch: n } | Stage::Loss { batch: n }) = self.stage else {
+            panic!("loss: call forward first")
+        };
         assert!(n == batch.len(), "loss: the batch has {} samples, forward had {n}", batch.len());
         assert!(!self.graph.losses.is_empty(), "loss: the network has no loss");
         exec::check_batch(&self.graph, batch, true).unwrap_or_else(|e| panic!("loss: {e}"));
@@ -346,7 +356,9 @@ impl Net {
     /// # Panics
     /// Before `forward`, or when `dy` has not the shape of the output.
     pub fn backward_from_all(&mut self, dy: &ArrayD<f64>) -> IndexMap<String, ArrayD<f64>> {
-        let (Stage::Forward { batch } | Stage::Loss { batch }) = self.stage else { panic!("backward_from: call forward first") };
+        let (Stage::Forward { batch } | Stage::Loss { batch }) = self.stage else {
+            panic!("backward_from: call forward first")
+        };
         let from = self.train_slot();
         let mut slot = from;
         if !self.graph.losses.is_empty() {
@@ -362,7 +374,12 @@ impl Net {
         let Slot { plan, program, .. } = &self.slots[slot];
         let value = program.output_grad.expect("the program starts from a gradient");
         let shape = program.info(value).shape(batch);
-        assert!(dy.shape() == shape, "backward_from: dy is {}, the output {}", shape_text(dy.shape()), shape_text(&shape));
+        assert!(
+            dy.shape() == shape,
+            "backward_from: dy is {}, the output {}",
+            shape_text(dy.shape()),
+            shape_text(&shape)
+        );
         let data: Vec<f64> = dy.iter().copied().collect();
         self.exec.write_f64(*plan, value, &data);
         let first = if slot == from { Phase::Backward } else { Phase::Forward };
@@ -370,7 +387,10 @@ impl Net {
         let Slot { plan, program, .. } = &self.slots[slot];
         let read = |(name, v): (&String, &crate::program::Value)| {
             let data = self.exec.read_f64(*plan, *v, batch);
-            (name.clone(), ArrayD::from_shape_vec(IxDyn(&program.info(*v).shape(batch)), data).expect("length of the shape"))
+            (
+                name.clone(),
+                ArrayD::from_shape_vec(IxDyn(&program.info(*v).shape(batch)), data).expect("length of the shape"),
+            )
         };
         program.input_grads.iter().map(read).collect()
     }
@@ -542,7 +562,9 @@ impl Net {
 
     /// All parameters with their gradients, by name.
     pub fn params(&self) -> Vec<Param> {
-        let array = |what, shape: &[usize]| ArrayD::from_shape_vec(IxDyn(shape), self.exec.stored(what)).expect("length of the shape");
+        let array = |what, shape: &[usize]| {
+            ArrayD::from_shape_vec(IxDyn(shape), self.exec.stored(what)).expect("length of the shape")
+        };
         let list = self.graph.params.iter().enumerate();
         list.map(|(i, p)| Param {
             name: p.name.clone(),
@@ -559,8 +581,10 @@ impl Net {
     /// [`Kind::Name`] or [`Kind::Shape`], with both shapes.
     pub fn set_param(&mut self, name: &str, value: &ArrayD<f64>) -> Result<()> {
         let graph = self.graph.clone();
-        let param = graph.params.iter().position(|p| p.name == name).map(|i| (Stored::Param(i), &graph.params[i].shape));
-        let buffer = || graph.buffers.iter().position(|b| b.name == name).map(|i| (Stored::Buffer(i), &graph.buffers[i].shape));
+        let param =
+            graph.params.iter().position(|p| p.name == name).map(|i| (Stored::Param(i), &graph.params[i].shape));
+        let buffer =
+            || graph.buffers.iter().position(|b| b.name == name).map(|i| (Stored::Buffer(i), &graph.buffers[i].shape));
         let Some((what, shape)) = param.or_else(buffer) else {
             return Err(Error::new(Kind::Name, format!("the network has no parameter `{name}`")));
         };
@@ -574,7 +598,11 @@ impl Net {
 
     /// The training program, for `explain`.
     pub fn program(&self) -> Program {
-        let roots = if self.graph.losses.is_empty() { Roots::BackwardFrom { buffers: true } } else { Roots::Train { inputs: false } };
+        let roots = if self.graph.losses.is_empty() {
+            Roots::BackwardFrom { buffers: true }
+        } else {
+            Roots::Train { inputs: false }
+        };
         compile(&self.graph, &roots)
     }
 }

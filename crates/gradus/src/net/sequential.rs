@@ -115,7 +115,8 @@ impl Sequential {
         let branch = Branch { from: vec!["x".parse::<Tap>()?], layers: specs, ..Branch::default() };
         let mut architecture = Architecture { init: self.init, freeze: self.freeze, ..Architecture::default() };
         architecture.branches.insert("net".to_string(), branch);
-        let made: IndexMap<_, _> = self.layers.into_iter().enumerate().map(|(i, l)| (("net".to_string(), i), l)).collect();
+        let made: IndexMap<_, _> =
+            self.layers.into_iter().enumerate().map(|(i, l)| (("net".to_string(), i), l)).collect();
         let mut schema = Schema { inputs: IndexMap::new(), targets: IndexMap::new() };
         schema.inputs.insert("x".to_string(), InputInfo { shape: self.input });
         let mut made_losses = IndexMap::new();
@@ -124,7 +125,9 @@ impl Sequential {
             let bare = Graph::resolve_made(&architecture, &schema, &self.registry, made.clone(), &IndexMap::new())?;
             let output = bare.outputs[0].1.clone();
             schema.targets.insert("y".to_string(), self.target.unwrap_or(TargetInfo::Values { shape: output }));
-            architecture.losses.insert("loss".to_string(), Loss { of: "net".parse()?, target: None, kind: loss.spec(), weight: 1.0 });
+            architecture
+                .losses
+                .insert("loss".to_string(), Loss { of: "net".parse()?, target: None, kind: loss.spec(), weight: 1.0 });
             made_losses.insert("loss".to_string(), loss);
         }
         let graph = Graph::resolve_made(&architecture, &schema, &self.registry, made, &made_losses)?;

@@ -22,8 +22,16 @@ impl Emit<'_> {
     pub fn narrow(&mut self, x: Value, start: usize, size: usize, squeeze: bool) -> Value {
         let info = self.info(x).clone();
         let mut dims = info.dims;
-        let name = if size == 1 { format!("{}[{start}]", info.name) } else { format!("{}[{start}..{}]", info.name, start + size) };
-        if squeeze { dims.remove(0); } else { dims[0] = size }
+        let name = if size == 1 {
+            format!("{}[{start}]", info.name)
+        } else {
+            format!("{}[{start}..{}]", info.name, start + size)
+        };
+        if squeeze {
+            dims.remove(0);
+        } else {
+            dims[0] = size
+        }
         let y = if info.ints { self.batched_ints(&name, &dims) } else { self.batched(&name, &dims) };
         self.op(Narrow { start, size }, &[x], &[y]);
         y
@@ -40,7 +48,14 @@ impl Emit<'_> {
 }
 
 /// Copies `size·inner` numbers per sample from a value with `from` to one with `to` of them.
-fn copy(batch: usize, x: &[f64], (x_size, x_at): (usize, usize), y: &mut [f64], (y_size, y_at): (usize, usize), size: usize) {
+fn copy(
+    batch: usize,
+    x: &[f64],
+    (x_size, x_at): (usize, usize),
+    y: &mut [f64],
+    (y_size, y_at): (usize, usize),
+    size: usize,
+) {
     for s in 0..batch {
         y[s * y_size + y_at..][..size].copy_from_slice(&x[s * x_size + x_at..][..size]);
     }
@@ -113,7 +128,9 @@ impl Op for Narrow {
         let (group, n, lds, ldd) = (x.layout.group, y.layout.n, x.layout.ld, y.layout.ld);
         if x.ints_used() {
             l.kernel([], [], [x.ints], [y.ints], move |run, s| {
-                for (to, from) in s.int_write[0].chunks_exact_mut(ldd).zip(s.int_read[0].chunks_exact(lds)).take(run.batch()) {
+                for (to, from) in
+                    s.int_write[0].chunks_exact_mut(ldd).zip(s.int_read[0].chunks_exact(lds)).take(run.batch())
+                {
                     to[..n].copy_from_slice(&from[at..at + n]);
                 }
             });

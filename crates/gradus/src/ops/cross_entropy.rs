@@ -105,3 +105,21 @@ impl Op for Grad {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::losses::testing::{run, values};
+    use crate::losses::{CrossEntropyLoss, Reduction};
+
+    #[test]
+    fn the_cpu_agrees_with_the_definition() {
+        for n in [2, 10, 16, 17, 100] {
+            let x: Vec<f64> = (0..3 * n).map(|i| f64::from((7 * i + 3) as u32 % 11) - 5.0).collect();
+            // Rows that add up to 1, to 0 and to more.
+            let t: Vec<f32> = (0..3 * n).map(|i| [1.0 / n as f32, 0.0, (i % 3) as f32][i / n]).collect();
+            for reduction in [Reduction::Mean, Reduction::Sum] {
+                run(CrossEntropyLoss::new().reduction(reduction), &[3, n], &x, &values(&[3, n], &t));
+            }
+        }
+    }
+}

@@ -31,7 +31,14 @@ impl Emit<'_> {
     }
 
     /// The gradient of [`Emit::difference`] times `weight`.
-    pub fn difference_grad(&mut self, kind: Difference, reduction: Reduction, weight: f64, x: Value, t: Value) -> Value {
+    pub fn difference_grad(
+        &mut self,
+        kind: Difference,
+        reduction: Reduction,
+        weight: f64,
+        x: Value,
+        t: Value,
+    ) -> Value {
         let dx = self.batched_like(&self.name(""), x);
         self.op(Grad { kind, reduction, weight }, &[x, t], &[dx]);
         dx

@@ -86,7 +86,15 @@ impl Op for Linear {
         if l.reads() == 3 {
             let b = l.read(2);
             l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
-                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Row(&s.read[2][..n]), map);
+                matmul(
+                    run.cpu,
+                    &product(run.batch()),
+                    s.read[0],
+                    s.read[1],
+                    s.write[0],
+                    Start::Row(&s.read[2][..n]),
+                    map,
+                );
             });
         } else {
             l.kernel([x.span, w.span], [y.span], [], [], move |run, s| {

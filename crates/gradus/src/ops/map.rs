@@ -29,8 +29,20 @@ impl Emit<'_> {
 pub(super) fn value(f: Map, x: f64) -> f64 {
     match f {
         Map::Identity => x,
-        Map::ReLU => if x < 0.0 { 0.0 } else { x },
-        Map::LeakyReLU(slope) => if x < 0.0 { slope * x } else { x },
+        Map::ReLU => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Map::LeakyReLU(slope) => {
+            if x < 0.0 {
+                slope * x
+            } else {
+                x
+            }
+        }
         Map::Tanh => x.tanh(),
         Map::Sigmoid => 1.0 / (1.0 + (-x).exp()),
     }
@@ -41,7 +53,13 @@ fn derivative(f: Map, y: f64) -> f64 {
     match f {
         Map::Identity => 1.0,
         Map::ReLU => f64::from(y > 0.0),
-        Map::LeakyReLU(slope) => if y > 0.0 { 1.0 } else { slope },
+        Map::LeakyReLU(slope) => {
+            if y > 0.0 {
+                1.0
+            } else {
+                slope
+            }
+        }
         Map::Tanh => 1.0 - y * y,
         Map::Sigmoid => y * (1.0 - y),
     }

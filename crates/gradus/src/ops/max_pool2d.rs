@@ -128,6 +128,7 @@ mod tests {
             ("MaxPool2d 3 stride=2 padding=1", [17, 7, 8]),
             ("MaxPool2d 3x2 stride=1x3", [16, 6, 5]),
             ("MaxPool2d 2 stride=1 padding=1", [35, 2, 1]),
+            ("MaxPool2d 4x3 stride=2x1 padding=2x0", [2, 5, 4]),
         ] {
             agree(&[layer], &input);
             agree(&[layer, "Tanh", "MaxPool2d 1"], &input);

@@ -11,9 +11,9 @@ use std::fmt::Debug;
 
 use crate::exec::Step;
 use crate::exec::cpu::Lower;
-use crate::program::Info;
 #[cfg(doc)]
 use crate::program::Emit;
+use crate::program::Info;
 
 mod add;
 mod apply;

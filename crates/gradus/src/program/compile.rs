@@ -147,7 +147,13 @@ fn forward<'g>(e: &mut Emit<'g>, graph: &'g Graph, tape: &mut Vec<Tape>) -> Vec<
                 };
                 let Some(at) = *at else { return value };
                 let part = e.narrow(value, at, 1, false);
-                tape.push(Tape { path: e.path.clone(), inputs: vec![value], output: part, layer: None, back: TapeBack::Index(at) });
+                tape.push(Tape {
+                    path: e.path.clone(),
+                    inputs: vec![value],
+                    output: part,
+                    layer: None,
+                    back: TapeBack::Index(at),
+                });
                 part
             })
             .collect();
@@ -179,7 +185,13 @@ fn forward<'g>(e: &mut Emit<'g>, graph: &'g Graph, tape: &mut Vec<Tape>) -> Vec<
             e.path.clone_from(&node.path);
             e.layer = Some(node);
             let (y, back) = node.layer.emit(e, x);
-            tape.push(Tape { path: node.path.clone(), inputs: vec![x], output: y, layer: Some((index, at)), back: TapeBack::Layer(back) });
+            tape.push(Tape {
+                path: node.path.clone(),
+                inputs: vec![x],
+                output: y,
+                layer: Some((index, at)),
+                back: TapeBack::Layer(back),
+            });
             values.push(y);
             x = y;
         }
@@ -233,7 +245,8 @@ fn total(e: &mut Emit<'_>, parts: Vec<Value>) -> Option<Value> {
 fn finish(e: Emit<'_>, graph: &Graph, buffers: bool) -> Program {
     let mut program = e.program;
     let mut needed = vec![false; program.values.len()];
-    let ends = program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
+    let ends =
+        program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
     for v in ends {
         needed[v.index()] = true;
     }

@@ -154,7 +154,9 @@ impl<'g> Emit<'g> {
         if let Some(v) = self.targets[index] {
             return v;
         }
-        let Some((name, info)) = self.graph.schema.targets.get_index(index) else { unreachable!("targets are resolved") };
+        let Some((name, info)) = self.graph.schema.targets.get_index(index) else {
+            unreachable!("targets are resolved")
+        };
         let (dims, ints) = match info {
             crate::data::TargetInfo::Classes { per_sample, .. } => (per_sample.iter().copied().collect(), true),
             crate::data::TargetInfo::Values { shape } => (shape.clone(), false),

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::{Phase, Program, Value};
+use crate::exec::Step;
 use crate::layers::shape_text;
 use crate::ops::{Case, Cost};
-use crate::exec::Step;
 
 impl Program {
     /// One line for each op: where it comes from, what it computes, the shape of what it writes (B the batch).
@@ -43,7 +43,8 @@ impl Program {
         if !info.batched {
             return if info.dims.is_empty() { "one number".to_string() } else { shape_text(&info.dims) };
         }
-        let words: Vec<String> = std::iter::once("B".to_string()).chain(info.dims.iter().map(usize::to_string)).collect();
+        let words: Vec<String> =
+            std::iter::once("B".to_string()).chain(info.dims.iter().map(usize::to_string)).collect();
         format!("({})", words.join(", "))
     }
 

@@ -163,16 +163,27 @@ impl<'a> Trainer<'a> {
     }
 
     fn restore(&mut self, file: &ModelFile) -> Result<()> {
-        let Some(training) = &file.meta.training else { fail!(File, "this is a model, not a checkpoint: it holds no training state") };
-        let same = Settings { epochs: self.settings.epochs, patience: self.settings.patience, ..training.settings.clone() };
+        let Some(training) = &file.meta.training else {
+            fail!(File, "this is a model, not a checkpoint: it holds no training state")
+        };
+        let same =
+            Settings { epochs: self.settings.epochs, patience: self.settings.patience, ..training.settings.clone() };
         if same != self.settings {
-            fail!(File, "the checkpoint was made with other training settings; only `epochs` and `patience` may change");
+            fail!(
+                File,
+                "the checkpoint was made with other training settings; only `epochs` and `patience` may change"
+            );
         }
         if file.meta.architecture != self.net.graph().architecture || file.meta.f64 != self.net.options().f64 {
             fail!(File, "the checkpoint was made with another network");
         }
         if training.samples != self.order.len() {
-            fail!(File, "the checkpoint was made with {} training samples, there are {}", training.samples, self.order.len());
+            fail!(
+                File,
+                "the checkpoint was made with {} training samples, there are {}",
+                training.samples,
+                self.order.len()
+            );
         }
         self.net.load_weights(file)?;
         let graph = self.net.graph().clone();
@@ -184,8 +195,13 @@ impl<'a> Trainer<'a> {
             }
         }
         if training.progress.best.is_some() && self.settings.keep == Keep::Best {
-            let params = graph.params.iter().map(|p| (&p.name, &p.shape)).chain(graph.buffers.iter().map(|b| (&b.name, &b.shape)));
-            let best: Result<Vec<_>> = params.map(|(n, s)| file.tensor(&format!("{BEST}{n}"), s).map(<[f64]>::to_vec)).collect();
+            let params = graph
+                .params
+                .iter()
+                .map(|p| (&p.name, &p.shape))
+                .chain(graph.buffers.iter().map(|b| (&b.name, &b.shape)));
+            let best: Result<Vec<_>> =
+                params.map(|(n, s)| file.tensor(&format!("{BEST}{n}"), s).map(<[f64]>::to_vec)).collect();
             self.best = Some(best?);
         }
         self.net.set_counts(training.updates, training.passes);
@@ -232,7 +248,11 @@ impl<'a> Trainer<'a> {
         let batches = self.order.len().div_ceil(self.settings.batch);
         for (b, rows) in self.order.chunks(self.settings.batch).enumerate() {
             if rows.len() < graph.least_batch {
-                tracing::warn!("the last batch has {} sample(s), batch norm needs {}: it is passed over", rows.len(), graph.least_batch);
+                tracing::warn!(
+                    "the last batch has {} sample(s), batch norm needs {}: it is passed over",
+                    rows.len(),
+                    graph.least_batch
+                );
                 continue;
             }
             let batch = self.data.train.batch(rows);
@@ -268,7 +288,11 @@ impl<'a> Trainer<'a> {
             watched.insert((*name).to_string(), self.net.evaluate(set)?);
         }
         // Powers of two: a network dies early or not at all.
-        let warnings = if (index + 1).is_power_of_two() { self.net.health(&self.data.train.range(0..self.order.len().min(256)))? } else { Vec::new() };
+        let warnings = if (index + 1).is_power_of_two() {
+            self.net.health(&self.data.train.range(0..self.order.len().min(256)))?
+        } else {
+            Vec::new()
+        };
         for warning in &warnings {
             tracing::warn!("epoch {}: {warning}", index + 1);
         }
@@ -312,7 +336,12 @@ impl<'a> Trainer<'a> {
         };
         Error::new(
             Kind::Diverged,
-            format!("training diverged at epoch {}, batch {}: losses {}; {cause}. A lower learning rate may help", epoch + 1, batch + 1, losses.join(", ")),
+            format!(
+                "training diverged at epoch {}, batch {}: losses {}; {cause}. A lower learning rate may help",
+                epoch + 1,
+                batch + 1,
+                losses.join(", ")
+            ),
         )
     }
 
@@ -331,7 +360,11 @@ impl<'a> Trainer<'a> {
             }
         }
         if let Some(best) = &self.best {
-            let names = graph.params.iter().map(|p| (&p.name, &p.shape)).chain(graph.buffers.iter().map(|b| (&b.name, &b.shape)));
+            let names = graph
+                .params
+                .iter()
+                .map(|p| (&p.name, &p.shape))
+                .chain(graph.buffers.iter().map(|b| (&b.name, &b.shape)));
             for ((name, shape), data) in names.zip(best) {
                 file.tensors.insert(format!("{BEST}{name}"), (shape.clone(), data.clone()));
             }
@@ -393,7 +426,12 @@ impl Net {
     ///
     /// # Errors
     /// As [`Trainer::new`] and [`Trainer::epoch`].
-    pub fn fit<'a>(&'a mut self, data: impl Into<Data<'a>>, settings: &Settings, mut see: impl FnMut(&Epoch) -> Flow) -> Result<History> {
+    pub fn fit<'a>(
+        &'a mut self,
+        data: impl Into<Data<'a>>,
+        settings: &Settings,
+        mut see: impl FnMut(&Epoch) -> Flow,
+    ) -> Result<History> {
         let mut trainer = Trainer::new(self, data.into(), settings)?;
         while !trainer.done() {
             if see(trainer.epoch()?) == Flow::Stop {
@@ -406,7 +444,11 @@ impl Net {
     /// Every parameter and buffer.
     pub(crate) fn snapshot(&self) -> Vec<Vec<f64>> {
         let (params, buffers) = (0..self.graph().params.len(), 0..self.graph().buffers.len());
-        params.map(Stored::Param).chain(buffers.map(Stored::Buffer)).map(|what| self.executor_ref().stored(what)).collect()
+        params
+            .map(Stored::Param)
+            .chain(buffers.map(Stored::Buffer))
+            .map(|what| self.executor_ref().stored(what))
+            .collect()
     }
 
     /// Puts a [`Net::snapshot`] back.

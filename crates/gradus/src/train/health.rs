@@ -32,10 +32,16 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::ZeroOutput { branch, samples } => {
-                write!(f, "output `{branch}` is 0 for all of {samples} samples: lower the learning rate, or check the last layer")
+                write!(
+                    f,
+                    "output `{branch}` is 0 for all of {samples} samples: lower the learning rate, or check the last layer"
+                )
             }
             Warning::DeadReLU { layer, samples } => {
-                write!(f, "all ReLUs of layer `{layer}` are dead: 0 for all of {samples} samples; lower the learning rate")
+                write!(
+                    f,
+                    "all ReLUs of layer `{layer}` are dead: 0 for all of {samples} samples; lower the learning rate"
+                )
             }
         }
     }
@@ -73,7 +79,8 @@ mod tests {
     #[test]
     fn a_dead_layer_is_named() {
         let disk = data::disk(100, Seed(1));
-        let net = Sequential::new([2]).add(Linear::new(4)).add(ReLU).add(Linear::new(2).bias(false)).loss(MSELoss::new());
+        let net =
+            Sequential::new([2]).add(Linear::new(4)).add(ReLU).add(Linear::new(2).bias(false)).loss(MSELoss::new());
         let mut net = net.build(Seed(3)).unwrap();
         assert_eq!(net.health(&disk.train.all()).unwrap(), []);
         net.set_param("net.0.weight", &ArrayD::zeros(vec![4, 2])).unwrap();

@@ -6,7 +6,8 @@ use crate::fail;
 use crate::spec::{ArgDef, ArgKind, Args, Def, Spec, optional, required};
 
 /// Every schedule that can be named in a file.
-pub static SCHEDULES: &[&Def<dyn Schedule>] = &[&ConstantLR::DEF, &StepLR::DEF, &CosineAnnealingLR::DEF, &LinearLR::DEF];
+pub static SCHEDULES: &[&Def<dyn Schedule>] =
+    &[&ConstantLR::DEF, &StepLR::DEF, &CosineAnnealingLR::DEF, &LinearLR::DEF];
 
 /// A learning rate for each epoch.
 pub trait Schedule: Debug + Send + Sync {
@@ -77,13 +78,23 @@ impl StepLR {
             optional("gamma", ArgKind::Number, "0.1", "the factor"),
             WARMUP,
         ],
-        make: |a| Ok(Box::new(StepLR { step_size: a.count("step_size"), gamma: positive(a, "gamma")?, warmup: a.count("warmup") })),
+        make: |a| {
+            Ok(Box::new(StepLR {
+                step_size: a.count("step_size"),
+                gamma: positive(a, "gamma")?,
+                warmup: a.count("warmup"),
+            }))
+        },
     };
 }
 
 impl Schedule for StepLR {
     fn spec(&self) -> Spec {
-        Spec::new("StepLR").arg("step_size", self.step_size).arg_unless("gamma", self.gamma, 0.1).arg_unless("warmup", self.warmup, 0usize)
+        Spec::new("StepLR").arg("step_size", self.step_size).arg_unless("gamma", self.gamma, 0.1).arg_unless(
+            "warmup",
+            self.warmup,
+            0usize,
+        )
     }
 
     fn lr(&self, base: f64, epoch: usize, _: usize) -> f64 {

@@ -56,8 +56,18 @@ pub fn disk_net(layers: &[&str], kind: &str) -> Graph {
 pub fn pair_architecture(name: &str) -> Architecture {
     let tower = ["Conv2d 16 3", "ReLU", "MaxPool2d 2", "Conv2d 32 3", "ReLU"];
     let deep = [
-        "Conv2d 16 3 padding=1", "ReLU", "Conv2d 32 5 padding=2", "ReLU", "MaxPool2d 2", "Conv2d 128 3 padding=1", "ReLU",
-        "Conv2d 128 3 padding=1", "ReLU", "Conv2d 256 3 padding=1", "ReLU", "MaxPool2d 2",
+        "Conv2d 16 3 padding=1",
+        "ReLU",
+        "Conv2d 32 5 padding=2",
+        "ReLU",
+        "MaxPool2d 2",
+        "Conv2d 128 3 padding=1",
+        "ReLU",
+        "Conv2d 128 3 padding=1",
+        "ReLU",
+        "Conv2d 256 3 padding=1",
+        "ReLU",
+        "MaxPool2d 2",
     ];
     let head = ["Flatten", "Linear 64", "ReLU", "Linear 32", "ReLU", "Linear 2"];
     let deep_head = ["Flatten", "Linear 512", "ReLU", "Linear 64", "ReLU", "Linear 2"];
@@ -81,7 +91,10 @@ pub fn pair_architecture(name: &str) -> Architecture {
         a.losses.insert("target".into(), target("head"));
         for i in 0..2 {
             let name = format!("digits{i}");
-            a.losses.insert(name.clone(), loss(&format!("{name}:logits"), &format!("digits[{i}]"), "CrossEntropyLoss", 1.0));
+            a.losses.insert(
+                name.clone(),
+                loss(&format!("{name}:logits"), &format!("digits[{i}]"), "CrossEntropyLoss", 1.0),
+            );
         }
         return a;
     }
@@ -113,7 +126,8 @@ pub const PAIR_NETS: &[&str] =
     &["net1", "net2", "net1_aux", "net3", "net2_digits", "net1_deep", "net1_deep_aux", "net1_deep_classes"];
 
 pub fn pair_graph(name: &str) -> Graph {
-    Graph::resolve(&pair_architecture(name), &pairs(2, 2).train.schema(), &Registry::new()).unwrap_or_else(|e| panic!("{name}: {e}"))
+    Graph::resolve(&pair_architecture(name), &pairs(2, 2).train.schema(), &Registry::new())
+        .unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 /// A network on a given instruction set.

@@ -89,7 +89,11 @@ impl Layout {
 
 impl std::fmt::Display for Layout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.n == self.ld { write!(f, "{}×{}", self.group, self.n) } else { write!(f, "{}×{} in {}", self.group, self.n, self.ld) }
+        if self.n == self.ld {
+            write!(f, "{}×{}", self.group, self.n)
+        } else {
+            write!(f, "{}×{} in {}", self.group, self.n, self.ld)
+        }
     }
 }
 
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn outputs_lie_along_the_lanes() {
-        let info = Info { name: String::new(), dims: vec![2, 3, 1, 2], batched: false, ints: false, source: Source::Op };
+        let info =
+            Info { name: String::new(), dims: vec![2, 3, 1, 2], batched: false, ints: false, source: Source::Op };
         let l = layout(&info);
         let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let mut packed = vec![0.0; l.sample()];

@@ -78,7 +78,8 @@ impl Loaded {
                     Target::Classes { labels, .. } => {
                         let labels = labels.as_slice().expect("standard order");
                         for row in 0..batch.len() {
-                            self.ints[place.ints.start + row * size..][..size].copy_from_slice(&labels[batch.row(row) * size..][..size]);
+                            self.ints[place.ints.start + row * size..][..size]
+                                .copy_from_slice(&labels[batch.row(row) * size..][..size]);
                         }
                     }
                 },
@@ -198,7 +199,8 @@ impl Executor for Cpu {
         (self.layout, self.store) = (layout, store);
         // Buffers have moved: the plans point to where they were.
         for loaded in &mut self.plans {
-            loaded.plan = Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, loaded.plan.batch, loaded.kind));
+            loaded.plan =
+                Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, loaded.plan.batch, loaded.kind));
         }
     }
 

@@ -69,7 +69,11 @@ impl Plan {
             }
         }
         let values = float_needs.len();
-        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| Need { len: n.op.scratch(&cases[i]), from: i, to: i }));
+        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| Need {
+            len: n.op.scratch(&cases[i]),
+            from: i,
+            to: i,
+        }));
         let (floats, work) = assign(&float_needs);
         let (ints, ints_len) = assign(&int_needs);
 
@@ -93,7 +97,13 @@ impl Plan {
         let mut ends = [0; 3];
         for (i, node) in nodes.iter().enumerate() {
             let span = Span { region: Region::Work, start: floats[values + i], len: float_needs[values + i].len };
-            node.op.lower(&mut Lower { node, infos: &program.values, places: &places, scratch: span, kernels: &mut kernels });
+            node.op.lower(&mut Lower {
+                node,
+                infos: &program.values,
+                places: &places,
+                scratch: span,
+                kernels: &mut kernels,
+            });
             for end in &mut ends[node.phase as usize..] {
                 *end = kernels.len();
             }
@@ -133,7 +143,8 @@ impl Plan {
                 None => String::new(),
             };
             let shape = place.map_or(String::new(), |p| p.layout.to_string());
-            let _ = writeln!(text, "  {at:<22} {shape:<16} {}", node.op.line(&names(&node.reads), &names(&node.writes)));
+            let _ =
+                writeln!(text, "  {at:<22} {shape:<16} {}", node.op.line(&names(&node.reads), &names(&node.writes)));
         }
         text
     }
@@ -150,7 +161,8 @@ fn lifetimes(program: &Program, nodes: &[Node]) -> Vec<Option<(usize, usize)>> {
         }
     }
     let last = nodes.len();
-    for v in program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values()) {
+    for v in program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values())
+    {
         let life = lives[v.index()].get_or_insert((0, last));
         life.1 = last;
     }
@@ -174,7 +186,8 @@ fn lifetimes(program: &Program, nodes: &[Node]) -> Vec<Option<(usize, usize)>> {
 /// Puts a function of every number into the op before it where that can do both and nobody else reads what is between.
 fn fuse(program: &Program) -> Vec<Node> {
     let mut readers = vec![0usize; program.values.len()];
-    let ends = program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
+    let ends =
+        program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
     for v in program.nodes.iter().flat_map(|n| &n.reads).chain(ends) {
         readers[v.index()] += 1;
     }
