@@ -177,7 +177,7 @@ fn a_checkpoint_of_another_training_is_refused() {
     let mut trainer = Trainer::new(&mut net, (&data).into(), &settings("Adam")).unwrap();
     trainer.epoch().unwrap();
     trainer.checkpoint(&path, &IndexMap::new()).unwrap();
-    let mut refused = |graph: &Graph, data: &Dataset, settings: &Settings| {
+    let refused = |graph: &Graph, data: &Dataset, settings: &Settings| {
         let mut net = on(graph, Isa::detect(), 1);
         Trainer::resume(&mut net, data.into(), settings, &path).map(|_| ()).unwrap_err().to_string()
     };

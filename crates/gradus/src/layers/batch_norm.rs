@@ -155,6 +155,7 @@ mod tests {
     use crate::data::{Dataset, Target};
     use crate::exec::reference::Reference;
     use crate::exec::{Executor, PlanId, PlanKind, Step, Stored};
+    use crate::losses::MSELoss;
     use crate::net::{Architecture, Graph, Net, Options, Param, Sequential};
     use crate::program::{Phase, Program, Roots, Source, compile};
     use crate::registry::Registry;
@@ -355,6 +356,18 @@ mod tests {
             net.predict(&data.all()).unwrap();
             near(&buffers(&net).concat(), &want.concat());
         }
+    }
+
+    #[test]
+    fn a_second_forward_pass_of_one_batch_moves_nothing() {
+        // `backward_from` of a network with a loss runs the batch again.
+        let mut net = Sequential::new([3]).add(BatchNorm1d::new()).loss(MSELoss::new()).build(Seed(1)).unwrap();
+        let data = data(random(&[4, 3], "x"));
+        net.forward(&data.all());
+        let moved = buffers(&net);
+        assert_ne!(moved, [vec![0.0; 3], vec![1.0; 3]]);
+        net.backward_from(&random(&[4, 3], "dy"));
+        assert_eq!(buffers(&net), moved);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Model {
     pub fn from_file(file: ModelFile, registry: &Registry) -> Result<Model> {
         let graph = file.graph(registry)?;
         let layout = StoreLayout::new(&graph, 0);
-        let mut store = Buffer::zeros(layout.len());
+        let mut store = Buffer::zeros(layout.numbers());
         for (i, p) in graph.params.iter().enumerate() {
             layout.set(&mut store, Stored::Param(i), file.tensor(&p.name, &p.shape)?);
         }
@@ -199,7 +199,7 @@ impl Session {
         let (input, value) = self.only_input()?;
         let (name, info) = self.model.graph.schema.inputs.get_index(input).expect("resolved");
         let size: usize = info.shape.iter().product();
-        if samples.is_empty() || samples.len() % size != 0 {
+        if samples.is_empty() || !samples.len().is_multiple_of(size) {
             fail!(Shape, "{} numbers are no whole samples of {}", samples.len(), shape_text(&info.shape));
         }
         let scale = self.model.file.meta.normalisation.as_ref().filter(|_| normalise).and_then(|n| n.inputs.get(name));

@@ -2,13 +2,13 @@
 
 mod architecture;
 mod graph;
-mod net;
 mod output;
+mod running;
 mod sequential;
 
 pub use architecture::{Architecture, Branch, Join, Loss, Tap, check_name, covers};
 pub use graph::{BranchNode, BufferInfo, Feed, Graph, LayerNode, LossNode, ParamInfo};
 
-pub use net::{Net, Options, Param};
 pub use output::Output;
+pub use running::{Net, Options, Param};
 pub use sequential::Sequential;

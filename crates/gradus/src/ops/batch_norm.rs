@@ -28,9 +28,9 @@ pub struct Statistics {
 impl Emit<'_> {
     /// y = γ·x̂ + β with the statistics of the batch: x (B, C, …), `affine` γ and β (C) → (B, C, …).
     pub fn batch_norm(&mut self, x: Value, affine: Option<[Value; 2]>, eps: f64) -> (Value, Statistics) {
-        let dims = self.dims(x).to_vec();
-        let y = self.batched(&self.name(""), &dims);
-        let [mean, inv_std, var] = ["mean", "inv_std", "var"].map(|name| self.single(&self.name(name), &dims[..1]));
+        let y = self.batched_like(&self.name(""), x);
+        let channels = self.dims(x)[0];
+        let [mean, inv_std, var] = ["mean", "inv_std", "var"].map(|name| self.single(&self.name(name), &[channels]));
         let mut reads = vec![x];
         reads.extend(affine.into_iter().flatten());
         self.op(Train { eps }, &reads, &[y, mean, inv_std, var]);
@@ -46,7 +46,7 @@ impl Emit<'_> {
 
     /// y = γ·x̂ + β with the running mean and variance (C).
     pub fn batch_norm_infer(&mut self, x: Value, running: [Value; 2], affine: Option<[Value; 2]>, eps: f64) -> Value {
-        let y = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let y = self.batched_like(&self.name(""), x);
         let mut reads = vec![x, running[0], running[1]];
         reads.extend(affine.into_iter().flatten());
         self.op(Infer { eps }, &reads, &[y]);
@@ -55,7 +55,7 @@ impl Emit<'_> {
 
     /// dγ += Σ dy∗x̂, dβ += Σ dy; returns dx.
     pub fn batch_norm_grad(&mut self, x: Value, s: Statistics, affine: Option<[Value; 2]>, dy: Value) -> Value {
-        let dx = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let dx = self.batched_like(&self.name(""), x);
         let (mut reads, mut writes) = (vec![x, s.mean, s.inv_std, dy], vec![dx]);
         if let Some([gamma, beta]) = affine {
             reads.push(gamma);

@@ -15,7 +15,7 @@ impl Emit<'_> {
     /// y = mask∗x/(1 − p), of any shape. The mask belongs to `draw`, a number from [`Emit::draw`]: the gradient is the
     /// same op with the same draw, applied to dy.
     pub fn dropout(&mut self, x: Value, p: f64, draw: u64) -> Value {
-        let y = self.batched(&self.name(""), &self.dims(x).to_vec());
+        let y = self.batched_like(&self.name(""), x);
         self.op(Dropout { p, draw }, &[x], &[y]);
         y
     }

@@ -132,8 +132,9 @@ impl<const DECOUPLED: bool> Optimizer for AdamRule<DECOUPLED> {
     fn update(&self, machine: &Machine, u: &Update, p: &mut [f32], g: &[f32], states: &mut [f32]) {
         let step = gradus_kernels::optim::Adam {
             lr: u.lr as f32,
-            beta1: self.betas[0] as f32,
+            new1: (1.0 - self.betas[0]) as f32,
             beta2: self.betas[1] as f32,
+            new2: (1.0 - self.betas[1]) as f32,
             eps: self.eps as f32,
             weight_decay: self.weight_decay as f32,
             decoupled: DECOUPLED,

@@ -172,7 +172,7 @@ impl<'g> Emit<'g> {
     }
 
     /// A number of its own for each random op of the program, so that two dropouts draw different numbers.
-    pub(crate) fn draw(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.draws += 1;
         self.draws
     }

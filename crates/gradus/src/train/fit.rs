@@ -287,12 +287,12 @@ impl<'a> Trainer<'a> {
         for (name, set) in self.data.watch {
             watched.insert((*name).to_string(), self.net.evaluate(set)?);
         }
-        // Powers of two: a network dies early or not at all.
-        let warnings = if (index + 1).is_power_of_two() {
-            self.net.health(&self.data.train.range(0..self.order.len().min(256)))?
-        } else {
-            Vec::new()
-        };
+        // Powers of two: a network dies early or not at all. What has been said once is not said again.
+        let mut warnings = Vec::new();
+        if (index + 1).is_power_of_two() {
+            warnings = self.net.health(&self.data.train.range(0..self.order.len().min(256)))?;
+            warnings.retain(|w| !self.progress.history.iter().any(|e| e.warnings.contains(w)));
+        }
         for warning in &warnings {
             tracing::warn!("epoch {}: {warning}", index + 1);
         }

@@ -134,7 +134,7 @@ impl Cpu {
     /// The same on a machine of the caller's choice: a given instruction set, say.
     pub fn on(graph: Arc<Graph>, machine: Machine) -> Cpu {
         let layout = StoreLayout::new(&graph, 0);
-        Cpu { store: Buffer::zeros(layout.len()), layout, graph, machine, plans: Vec::new() }
+        Cpu { store: Buffer::zeros(layout.numbers()), layout, graph, machine, plans: Vec::new() }
     }
 }
 

@@ -49,7 +49,7 @@ impl StoreLayout {
     }
 
     /// Numbers of the whole store.
-    pub fn len(&self) -> usize {
+    pub fn numbers(&self) -> usize {
         self.len
     }
 
@@ -108,7 +108,7 @@ impl StoreLayout {
     /// The same store with room for `states` state arrays, which are zeros; all else is kept.
     pub fn with_states(&self, graph: &Graph, store: &Buffer, states: usize) -> (StoreLayout, Buffer) {
         let layout = StoreLayout::new(graph, states);
-        let mut new = Buffer::zeros(layout.len());
+        let mut new = Buffer::zeros(layout.numbers());
         new[..2 * self.all].copy_from_slice(&store[..2 * self.all]);
         let (old, at) = (2 * self.all + self.states * self.trained, 2 * self.all + states * self.trained);
         let buffers = self.len - old;

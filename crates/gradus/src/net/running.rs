@@ -277,12 +277,7 @@ impl Net {
     /// When the batch has not the inputs the network reads (see [`Net::check`] for a `Result`).
     pub fn forward(&mut self, batch: &Batch<'_>) -> Output<'_> {
         exec::check_batch(&self.graph, batch, false).unwrap_or_else(|e| panic!("forward: {e}"));
-        let least = self.graph.least_batch;
-        assert!(
-            batch.len() >= least,
-            "forward: batch norm needs {least} samples to train, the batch has {}",
-            batch.len()
-        );
+        self.assert_enough("forward", batch);
         let slot = self.slot(Use::Train(PlanKind::Stepwise), batch.len());
         let plan = self.slots[slot].plan;
         self.exec.feed(plan, batch, true, false);
@@ -311,6 +306,11 @@ impl Net {
         self.exec.run(plan, Phase::Loss, Phase::Loss, &step);
         self.stage = Stage::Loss { batch: n };
         self.total_loss(self.train_slot())
+    }
+
+    fn assert_enough(&self, step: &str, batch: &Batch<'_>) {
+        let (least, has) = (self.graph.least_batch, batch.len());
+        assert!(has >= least, "{step}: batch norm needs {least} samples to train, the batch has {has}");
     }
 
     fn total_loss(&self, slot: usize) -> f64 {
@@ -472,6 +472,7 @@ impl Net {
     /// When the batch has not the inputs and targets the network reads.
     pub fn train_step(&mut self, batch: &Batch<'_>, rate: f64) -> f64 {
         exec::check_batch(&self.graph, batch, true).unwrap_or_else(|e| panic!("train_step: {e}"));
+        self.assert_enough("train_step", batch);
         let loss = self.train_batch(batch);
         self.learn(rate);
         loss
