@@ -58,6 +58,9 @@ impl Checkpoint {
         if model.is_dir() {
             return wrong(format_args!("--save {}: this is a folder; give the name of a file", model.display()));
         }
+        if let Some(folder) = model.parent().filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
+            return wrong(format_args!("--save {}: there is no folder {}", model.display(), folder.display()));
+        }
         let path = beside(model);
         let same = from
             .is_some_and(|f| f == path || f.canonicalize().is_ok_and(|f| path.canonicalize().is_ok_and(|p| p == f)));
@@ -98,7 +101,16 @@ impl Checkpoint {
         if due && !trainer.done() { self.write(trainer) } else { Ok(()) }
     }
 
-    /// Removes it: the training has ended.
+    /// Writes the model and removes the checkpoint: the training has ended.
+    pub fn finish(self, file: &ModelFile, model: &Path) -> Outcome {
+        let written = lock(&self.state);
+        file.write(model)?;
+        drop(written);
+        self.remove();
+        Ok(())
+    }
+
+    /// Removes it: nothing is to be gone on from.
     pub fn remove(self) {
         let _written = lock(&self.state);
         // It is only in the way: that it stays is no reason to fail.
@@ -116,7 +128,10 @@ impl Written {
     pub fn farewell(&self) {
         let state = lock(&self.state);
         match *state {
-            Some(0) => print::to_people("interrupted in the first epoch: there is nothing to go on from\n"),
+            Some(0) => {
+                let _ = std::fs::remove_file(&self.path);
+                print::to_people("interrupted in the first epoch: there is nothing to go on from\n");
+            }
             Some(epochs) => print::to_people(&format!(
                 "interrupted; {} holds the training after epoch {epochs}. Go on with\n  {}\n",
                 self.path.display(),

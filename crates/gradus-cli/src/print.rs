@@ -2,6 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use gradus::Registry;
+use gradus::layers::Layer;
+use gradus::losses::Loss;
+use gradus::spec::Spec;
 use serde::Serialize;
 
 use crate::failure::Outcome;
@@ -121,6 +125,33 @@ pub fn number(x: f64) -> String {
     }
 }
 
+/// A layer as one would write it.
+pub fn layer(layer: &dyn Layer) -> String {
+    let spec = layer.spec();
+    written(&spec, &Registry::new().layer_order(&spec.name).unwrap_or_default())
+}
+
+/// A loss as one would write it.
+pub fn loss(loss: &dyn Loss) -> String {
+    let spec = loss.spec();
+    let order = Registry::new().losses().iter().find(|d| d.name == spec.name).map(|d| d.order());
+    written(&spec, &order.unwrap_or_default())
+}
+
+/// `Conv2d 16 3 stride=2`, where `order` is that of the arguments.
+fn written(spec: &Spec, order: &[&str]) -> String {
+    let mut text = spec.label.as_ref().map_or(String::new(), |label| format!("{label}: "));
+    text += &spec.name;
+    let first: Vec<&str> = order.iter().copied().take_while(|name| spec.args.contains_key(*name)).collect();
+    for name in &first {
+        text += &format!(" {}", spec.args[*name]);
+    }
+    for (name, value) in spec.args.iter().filter(|(name, _)| !first.contains(&name.as_str())) {
+        text += &format!(" {name}={value}");
+    }
+    text
+}
+
 /// Bytes in the largest unit that leaves a number from 1 on: `3.2 KiB`.
 pub fn bytes(n: u64) -> String {
     scaled(n, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
@@ -184,6 +215,13 @@ mod tests {
     fn a_table_is_straight() {
         let rows = [["name", "n"], ["é", "10"]].map(|r| r.map(String::from).to_vec());
         assert_eq!(table(&[Align::Left, Align::Right], &rows), "name   n\né     10\n");
+    }
+
+    #[test]
+    fn layers_are_written_as_in_a_file() {
+        let spec = Spec::new("Conv2d").arg("out_channels", 16usize).arg("kernel_size", 3usize).arg("padding", 1usize);
+        assert_eq!(written(&spec, &["out_channels", "kernel_size", "stride", "padding"]), "Conv2d 16 3 padding=1");
+        assert_eq!(written(&Spec::new("ReLU"), &[]), "ReLU");
     }
 
     #[test]

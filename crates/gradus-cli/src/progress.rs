@@ -73,7 +73,8 @@ impl Progress {
     /// Of a training of `epochs` epochs, `done` of which are done already.
     pub fn new(people: People, done: usize, epochs: usize) -> Progress {
         let bar = people.on_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template("{bar:24} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(epochs as u64).with_style(style.progress_chars("━━─")).with_position(done as u64)
         });
         warnings::set_bar(bar.clone());

@@ -25,11 +25,14 @@ use crate::subject;
 /// The data are drawn raw, and normalised as the model says. Their seed is the one the model was trained with, so that the
 /// test samples of its own study are those it was tested on; --seed draws others.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   gradus eval net2.safetensors                         on the data it was tested on
   gradus eval net2.safetensors --data pairs --seed 7   on other draws of a study's data
-  gradus eval iris.safetensors --data new.csv          on a table: a header, features, and the target")]
+  gradus eval iris.safetensors --data new.csv          on a table: a header, features, and the target"
+)]
 pub struct Eval {
     /// A model file
     #[arg(value_name = "MODEL")]

@@ -86,12 +86,9 @@ fn header(title: &str, graph: &Graph) -> String {
     for loss in &graph.losses {
         let target = graph.schema.targets.get_index(loss.target).map_or("", |(name, _)| name);
         let index = loss.target_index.map_or(String::new(), |i| format!("[{i}]"));
-        let what = format!(
-            "{} of {} against {target}{index}, times {}",
-            loss.loss.spec(),
-            graph.branches[loss.branch].name,
-            loss.weight
-        );
+        let of = &graph.architecture.losses[&loss.name].of;
+        let kind = print::loss(&*loss.loss);
+        let what = format!("{kind} of {of} against {target}{index}, times {}", loss.weight);
         rows.push(["loss".into(), loss.name.clone(), what]);
     }
     let mut last = String::new();

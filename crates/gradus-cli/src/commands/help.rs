@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory};
 use gradus::Error;
 use gradus::error::Kind;
 use gradus::spec::suggest;
-use gradus_study::help::{index, page};
+use gradus_study::help::{index, page, topics};
 
 use crate::args::Cli;
 use crate::failure::Outcome;
@@ -39,12 +39,17 @@ impl Help {
                 page.map_or(Ok(()), |page| print::text(&format!("\n{page}")))
             }
             (None, Ok(page)) => print::text(&page),
-            (None, Err(e)) => {
-                let near = suggest(topic, &commands.iter().map(String::as_str).collect::<Vec<_>>());
-                if !e.to_string().contains("did you mean") && near.contains("did you mean") {
-                    return Err(Error::new(Kind::Name, format_args!("there is no page about `{topic}`{near}")).into());
-                }
-                Err(e.into())
+            (None, Err(_)) => {
+                let topics = topics();
+                let short = topics.iter().filter_map(|t| t.name.split_once('.').map(|(_, key)| key));
+                let known: Vec<&str> =
+                    commands.iter().map(String::as_str).chain(topics.iter().map(|t| &*t.name)).chain(short).collect();
+                let near = suggest(topic, &known);
+                Err(Error::new(
+                    Kind::Name,
+                    format_args!("there is no page about `{topic}`{near} (`gradus help` lists all)"),
+                )
+                .into())
             }
         }
     }

@@ -169,7 +169,7 @@ fn tree(graph: &Graph) -> String {
             let own: usize = layer.params.iter().map(|(_, p)| graph.params[*p].len()).sum();
             let own = if own == 0 || branch.shares.is_some() { String::new() } else { count(own as u64) };
             let edge = if i == last { "└" } else { "├" };
-            vec![format!("{edge} {}", layer.path), layer.layer.spec().to_string(), shape_text(&layer.output), own]
+            vec![format!("{edge} {}", layer.path), print::layer(&*layer.layer), shape_text(&layer.output), own]
         });
         text += &print::table(&[Left, Left, Left, Right], &rows.collect::<Vec<_>>());
     }
@@ -180,8 +180,12 @@ fn tree(graph: &Graph) -> String {
         let of = &graph.architecture.losses[&loss.name].of;
         let target = graph.schema.targets.get_index(loss.target).map_or("", |(n, _)| n);
         let index = loss.target_index.map_or(String::new(), |i| format!("[{i}]"));
-        text +=
-            &format!("loss {}: {} × {} of {of} against {target}{index}\n", loss.name, loss.weight, loss.loss.spec());
+        text += &format!(
+            "loss {}: {} × {} of {of} against {target}{index}\n",
+            loss.name,
+            loss.weight,
+            print::loss(&*loss.loss)
+        );
     }
     text
 }

@@ -17,11 +17,14 @@ use crate::subject::Subject;
 
 /// Print shapes, parameters, work and memory of a network before it runs
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   gradus plan disk
   gradus plan pairs --arm net2 --batch 100
-  gradus plan disk --memory     where every value lies")]
+  gradus plan disk --memory     where every value lies"
+)]
 pub struct Plan {
     #[command(flatten)]
     subject: args::Subject,
@@ -122,7 +125,7 @@ impl Report {
                 let parameters = layer.params.iter().map(|(_, i)| graph.params[*i].len()).sum();
                 layers.push(Row {
                     path: layer.path.clone(),
-                    layer: layer.layer.spec().to_string(),
+                    layer: print::layer(&*layer.layer),
                     output: layer.output.clone(),
                     parameters,
                     shares: branch.shares.clone().filter(|_| parameters > 0),
@@ -135,7 +138,7 @@ impl Report {
             let work = work(&path);
             layers.push(Row {
                 path,
-                layer: loss.loss.spec().to_string(),
+                layer: print::loss(&*loss.loss),
                 output: Vec::new(),
                 parameters: 0,
                 shares: None,
@@ -147,7 +150,7 @@ impl Report {
         let arena = |plan, program: &Arc<Program>, kind, states| {
             let layout = StoreLayout::new(graph, states);
             let lowered = cpu::Plan::new(program.clone(), &layout, batch, kind);
-            let (store_bytes, work_bytes) = (4 * layout.len() as u64, lowered.bytes() as u64);
+            let (store_bytes, work_bytes) = (4 * layout.numbers() as u64, lowered.bytes() as u64);
             Arena { plan, store_bytes, work_bytes, peak_bytes: store_bytes + work_bytes, text: lowered.describe() }
         };
         let all: usize = graph.params.iter().map(ParamInfo::len).sum();

@@ -35,12 +35,15 @@ use crate::{subject, warnings};
 /// checkpoint goes on with the same bits; with a model it starts a new training from that model's weights. Either way the
 /// inputs are normalised as they were for the file.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   gradus train disk
   gradus train pairs --arm net2 --save net2.safetensors
   gradus train mine.toml --set train.optimizer.lr=0.03 --epochs 50 --json > result.json
-  gradus train disk --save disk.safetensors --from disk.ckpt     go on where Ctrl-C came")]
+  gradus train disk --save disk.safetensors --from disk.ckpt     go on where Ctrl-C came"
+)]
 pub struct Train {
     /// A built-in study by name, or a study file
     #[arg(value_name = "NAME|FILE")]
@@ -141,17 +144,17 @@ impl Train {
             )?),
             None => None,
         };
-        if let Some(checkpoint) = &mut checkpoint {
-            // That the folder cannot be written to is known now, not after the training.
-            checkpoint.write(&trainer)?;
-        }
-        let mut progress = Progress::new(people, trainer.progress().epochs, arm.train.epochs);
         let written = checkpoint.as_ref().map(Checkpoint::written);
         let farewell = written.clone();
         let interrupt = Interrupt::listen(move || match farewell {
             Some(written) => written.farewell(),
             None => print::to_people(UNSAVED),
         })?;
+        if let Some(checkpoint) = &mut checkpoint {
+            // That the folder cannot be written to is known now, not after the training.
+            checkpoint.write(&trainer)?;
+        }
+        let mut progress = Progress::new(people, trainer.progress().epochs, arm.train.epochs);
         while !trainer.done() {
             let start = Instant::now();
             let epoch = match trainer.epoch() {
@@ -199,17 +202,16 @@ impl Train {
         let metrics: IndexMap<String, f64> = results.iter().flat_map(|(part, e)| e.metrics(part)).collect();
         let mut text = score_table(&results);
         text += &format!("{}; {}\n", kept(&history, arm.train.keep), seconds(elapsed));
-        if let Some(model) = &self.save {
-            let mut notes = notes.clone();
+        if let (Some(model), Some(checkpoint)) = (&self.save, checkpoint) {
+            let mut notes = notes;
             notes.insert(
                 "kept".into(),
                 json!({ "epoch": history.kept, "keep": arm.train.keep, "of": history.epochs.len() }),
             );
             notes.insert("metrics".into(), json!(metrics));
-            net.to_file(&notes).write(model)?;
+            checkpoint.finish(&net.to_file(&notes), model)?;
             text += &format!("saved {}\n", model.display());
         }
-        checkpoint.into_iter().for_each(Checkpoint::remove);
         self.tell(people, people.say(&text))?;
         if self.json {
             return print::json(&Report {

@@ -384,6 +384,10 @@ impl Net {
         self.exec.write_f64(*plan, value, &data);
         let first = if slot == from { Phase::Backward } else { Phase::Forward };
         self.run_backward(slot, first, batch);
+        if slot == from {
+            // The backward pass has used up what the forward pass left.
+            self.stage = Stage::Start;
+        }
         let Slot { plan, program, .. } = &self.slots[slot];
         let read = |(name, v): (&String, &crate::program::Value)| {
             let data = self.exec.read_f64(*plan, *v, batch);

@@ -50,7 +50,7 @@ impl Plan {
                 adds: n.adds,
             })
             .collect();
-        let lives = lifetimes(&program, &nodes);
+        let lives = lifetimes(&program, &nodes, kind);
 
         // Floats, then scratch, then whole numbers; the last two see the same planner.
         let (mut float_needs, mut float_of) = (Vec::new(), Vec::new());
@@ -152,7 +152,7 @@ impl Plan {
 
 /// From the first to the last op that uses each value of the work memory; what must be read after the step, or is written
 /// before it, lives to that end.
-fn lifetimes(program: &Program, nodes: &[Node]) -> Vec<Option<(usize, usize)>> {
+fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; program.values.len()];
     for (i, node) in nodes.iter().enumerate() {
         for v in node.reads.iter().chain(&node.writes) {
@@ -172,6 +172,10 @@ fn lifetimes(program: &Program, nodes: &[Node]) -> Vec<Option<(usize, usize)>> {
             Source::Input(_) | Source::Target(_) | Source::OutputGrad => {
                 if let Some(life) = &mut lives[i] {
                     life.0 = 0;
+                    // Between two steps, `backward_from` may ask for the inputs again.
+                    if kind == PlanKind::Stepwise {
+                        life.1 = last;
+                    }
                 }
             }
             _ => lives[i] = None,
