@@ -282,7 +282,7 @@ fn interrupt(home: &Home, line: &str, signal: &str) -> usize {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     std::thread::sleep(std::time::Duration::from_millis(100));
-    let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    let kill = Command::new("sh").args(["-c", &format!("kill {signal} {}", child.id())]).status().unwrap();
     assert!(kill.success());
     let ran = Ran::new(line, child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(130), "{}{}", ran.out, ran.err);

@@ -128,3 +128,15 @@ fn predictions_of_wrong_shapes_are_refused() {
     let error = model.session(4).predict_array(&ArrayD::zeros(vec![5, 3]), false).unwrap_err().to_string();
     assert!(error.contains("samples of (2), found an array (5, 3)"), "{error}");
 }
+
+#[test]
+fn a_network_built_without_data_keeps_their_normalisation() {
+    let mut split = disk(100);
+    let raw = split.test.inputs["points"].clone();
+    let mut net = Sequential::new([2]).add(Linear::new(2)).loss(MSELoss::new()).build(Seed(1)).unwrap();
+    net.normalisation = Some(split.normalise().unwrap());
+    let want = net.predict(&split.test.all()).unwrap().to_array();
+    let model = Model::from_file(net.to_file(&IndexMap::new()), &Registry::new()).unwrap();
+    // The network calls its input `x`, the data call theirs `points`.
+    assert_eq!(model.session(8).predict(raw.as_slice().unwrap()).unwrap().to_array(), want);
+}

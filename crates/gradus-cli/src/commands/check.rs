@@ -62,7 +62,11 @@ impl Check {
         let subject = Subject::open(&self.subject)?;
         let graph = subject.graph()?;
         let (batch, seed) = (self.batch as usize, Seed(self.seed));
+        let say = |text: &str| if self.json { Ok(()) } else { print::text(text) };
+        // It takes a while: what is known is said.
+        say(&format!("{}\n\neach layer and loss by itself\n", subject.title()))?;
         let parts = check::parts(&graph, batch, seed)?;
+        say(&format!("{}\n", print::indented(&parts.to_string())))?;
         let data = data(&subject)?;
         let network = match (&subject, &data) {
             (_, None) => None,
@@ -92,12 +96,7 @@ impl Check {
                 network: network.as_ref().map(rows),
             })?;
         } else {
-            let mut text = format!(
-                "{}\n\neach layer and loss by itself\n{}\n",
-                subject.title(),
-                print::indented(&parts.to_string())
-            );
-            text += &match &network {
+            let mut text = match &network {
                 Some(n) => format!("the network as a whole\n{}\n", print::indented(&n.to_string())),
                 None => "the network as a whole is not checked: the file does not say what data it was made for\n\n"
                     .to_string(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use gradus::data::{self, Normalisation, Split};
+use gradus::data::{self, Dataset, Normalisation, Split};
 use gradus::error::{Error, Kind};
 use gradus::model::ModelFile;
 use gradus::net::{Graph, Net, Options};
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::eval::score_table;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Written};
 use crate::failure::{Failure, Outcome, wrong};
 use crate::interrupt::Interrupt;
 use crate::print::{self, count, many, seconds};
@@ -110,7 +110,7 @@ impl Train {
         let from = self.from.as_ref().map(|path| ModelFile::read(path)).transpose()?;
         let resumes = from.as_ref().is_some_and(|f| f.meta.training.is_some());
         let seed = self.seed(study.seed, from.as_ref().filter(|_| resumes))?;
-        let (split, normalisation) = load(&arm.data, seed, from.as_ref()).map_err(|e| self.at_from(e))?;
+        let (split, normalisation) = load(&arm.data, seed, from.as_ref())?;
         for warning in data::check(&split) {
             warnings::warn(&warning.to_string());
         }
@@ -131,6 +131,10 @@ impl Train {
             }
             _ => Trainer::new(&mut net, data, &arm.train)?,
         };
+        let done = trainer.progress().epochs;
+        if done > arm.train.epochs {
+            return wrong(format_args!("{} epochs: the checkpoint has done {done} already", arm.train.epochs));
+        }
         let people = People::new(self.json, self.quiet);
         let notes = notes(&study_name, &arm, seed, &split);
         self.tell(people, people.say(&self.heading(&study_name, &arm, seed, parameters, &split, &trainer)))?;
@@ -144,54 +148,16 @@ impl Train {
             )?),
             None => None,
         };
-        let written = checkpoint.as_ref().map(Checkpoint::written);
-        let farewell = written.clone();
-        let interrupt = Interrupt::listen(move || match farewell {
-            Some(written) => written.farewell(),
-            None => print::to_people(UNSAVED),
-        })?;
-        if let Some(checkpoint) = &mut checkpoint {
-            // That the folder cannot be written to is known now, not after the training.
-            checkpoint.write(&trainer)?;
-        }
-        let mut progress = Progress::new(people, trainer.progress().epochs, arm.train.epochs);
-        while !trainer.done() {
-            let start = Instant::now();
-            let epoch = match trainer.epoch() {
-                Ok(epoch) => epoch.clone(),
-                Err(e) => {
-                    // It would diverge again from the checkpoint: same bits.
-                    let _ = progress.end();
+        let elapsed = match self.epochs(&mut trainer, &mut checkpoint, &arm, &split.test, people) {
+            Ok(elapsed) => elapsed,
+            Err(failure) => {
+                // It would diverge again from the checkpoint: same bits.
+                if matches!(&failure, Failure::Error(e) if e.kind() == Kind::Diverged) {
                     checkpoint.into_iter().for_each(Checkpoint::remove);
-                    return Err(e.into());
                 }
-            };
-            let time = start.elapsed();
-            match &epoch.validation {
-                Some(v) => progress.metric("validation", v),
-                None if progress.wants_metric(epoch.epoch) || trainer.done() => {
-                    progress.metric("test", &trainer.net().evaluate(&split.test)?)
-                }
-                None => {}
+                return Err(failure);
             }
-            self.tell(people, progress.epoch(&epoch))?;
-            if interrupt.asked() && !trainer.done() {
-                if let Some(checkpoint) = &mut checkpoint {
-                    checkpoint.write(&trainer)?;
-                }
-                self.tell(people, progress.end())?;
-                match written {
-                    Some(written) => written.farewell(),
-                    None => print::to_people(UNSAVED),
-                }
-                return Err(Failure::Interrupted);
-            }
-            if let Some(checkpoint) = &mut checkpoint {
-                checkpoint.after_epoch(&trainer, arm.train.epochs, time)?;
-            }
-        }
-        self.tell(people, progress.end())?;
-        let elapsed = progress.elapsed().as_secs_f64();
+        };
         let history = trainer.finish();
 
         let mut results = vec![("test", net.evaluate(&split.test)?)];
@@ -230,6 +196,57 @@ impl Train {
             });
         }
         Ok(())
+    }
+
+    /// Trains all epochs; returns the seconds they took.
+    fn epochs(
+        &self,
+        trainer: &mut Trainer<'_>,
+        checkpoint: &mut Option<Checkpoint>,
+        arm: &ArmSettings,
+        test: &Dataset,
+        people: People,
+    ) -> Outcome<f64> {
+        let written = checkpoint.as_ref().map(Checkpoint::written);
+        let farewell = move || written.as_ref().map_or_else(|| print::to_people(UNSAVED), Written::farewell);
+        let interrupt = Interrupt::listen(farewell.clone())?;
+        if let Some(checkpoint) = checkpoint {
+            // That the folder cannot be written to is known now, not after the training.
+            checkpoint.write(trainer)?;
+        }
+        let mut progress = Progress::new(people, trainer.progress().epochs, arm.train.epochs);
+        while !trainer.done() {
+            let start = Instant::now();
+            let epoch = match trainer.epoch() {
+                Ok(epoch) => epoch.clone(),
+                Err(e) => {
+                    let _ = progress.end();
+                    return Err(e.into());
+                }
+            };
+            let time = start.elapsed();
+            match &epoch.validation {
+                Some(v) => progress.metric("validation", v),
+                None if progress.wants_metric(epoch.epoch) || trainer.done() => {
+                    progress.metric("test", &trainer.net().evaluate(test)?)
+                }
+                None => {}
+            }
+            self.tell(people, progress.epoch(&epoch))?;
+            if interrupt.asked() && !trainer.done() {
+                if let Some(checkpoint) = checkpoint {
+                    checkpoint.write(trainer)?;
+                }
+                self.tell(people, progress.end())?;
+                farewell();
+                return Err(Failure::Interrupted);
+            }
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.after_epoch(trainer, arm.train.epochs, time)?;
+            }
+        }
+        self.tell(people, progress.end())?;
+        Ok(progress.elapsed().as_secs_f64())
     }
 
     /// The seed: the one given, that of the checkpoint, or the study's.
@@ -333,7 +350,7 @@ fn notes(study: &str, arm: &ArmSettings, seed: Seed, split: &Split) -> IndexMap<
 }
 
 fn sizes(split: &Split) -> IndexMap<String, Value> {
-    let n = |d: &data::Dataset| json!(d.len());
+    let n = |d: &Dataset| json!(d.len());
     let mut sizes = IndexMap::from([("train".to_string(), n(&split.train)), ("test".to_string(), n(&split.test))]);
     sizes.extend(split.validation.as_ref().map(|v| ("validation".to_string(), n(v))));
     sizes.insert("hash".into(), json!(split.info.hash));

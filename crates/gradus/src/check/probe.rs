@@ -25,7 +25,7 @@ const SMOOTH: (f64, f64) = (1e-6, 1e-3);
 const DRAWS: u64 = 60;
 const DIRECTIONS: u64 = 12;
 /// Floating-point operations that one array of a layer may cost; fewer numbers are checked where that is not enough.
-const BUDGET: u64 = 400_000_000;
+const BUDGET: u64 = 100_000_000;
 /// The same for an array of a network.
 const DIRECTIONS_BUDGET: u64 = 10_000_000;
 

@@ -44,6 +44,12 @@ impl Normalisation {
         Normalisation { inputs: dataset.inputs.iter().map(|(name, a)| (name.clone(), scale(a))).collect() }
     }
 
+    /// The scale of an input: by name, or the only one there is, as a network of one input takes the data's one input
+    /// whatever it is called there.
+    pub fn of(&self, name: &str) -> Option<&Scale> {
+        self.inputs.get(name).or_else(|| self.inputs.values().next().filter(|_| self.inputs.len() == 1))
+    }
+
     /// Normalises a data set in place; inputs that have no scale stay as they are.
     pub fn apply(&self, dataset: &mut Dataset) -> Result<()> {
         dataset

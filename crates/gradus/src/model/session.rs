@@ -202,7 +202,7 @@ impl Session {
         if samples.is_empty() || !samples.len().is_multiple_of(size) {
             fail!(Shape, "{} numbers are no whole samples of {}", samples.len(), shape_text(&info.shape));
         }
-        let scale = self.model.file.meta.normalisation.as_ref().filter(|_| normalise).and_then(|n| n.inputs.get(name));
+        let scale = self.model.file.meta.normalisation.as_ref().filter(|_| normalise).and_then(|n| n.of(name));
         let n = samples.len() / size;
         self.results.resize(self.sizes.len(), Vec::new());
         for (result, size) in self.results.iter_mut().zip(&self.sizes) {
