@@ -18,7 +18,9 @@ Examples:
   gradus train disk                    train a built-in study's network
   gradus train pairs --arm net2        another of its networks
   gradus new mine --from pairs         a study of your own to edit: mine.toml
-  gradus list                          what there is; gradus help Conv2d explains it";
+  gradus list                          what there is; gradus help Conv2d explains it
+
+Exit codes: 0; 1 a check failed; 2 a mistake of yours; 3 the training diverged; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::failure::{Outcome, wrong};
 use crate::print::{self, quoted};
+use crate::subject::{is_model, same_file};
 
 /// The longest time between two checkpoints.
 const MOST: Duration = Duration::from_secs(30);
@@ -58,19 +59,24 @@ impl Checkpoint {
         if model.is_dir() {
             return wrong(format_args!("--save {}: this is a folder; give the name of a file", model.display()));
         }
+        if model.metadata().is_ok_and(|m| m.is_file() && m.len() > 0) && !is_model(model) {
+            return wrong(format_args!(
+                "--save {}: a file that is no model is there, and stays as it is",
+                model.display()
+            ));
+        }
         if let Some(folder) = model.parent().filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
             return wrong(format_args!("--save {}: there is no folder {}", model.display(), folder.display()));
         }
         let path = beside(model);
-        let same = from
-            .is_some_and(|f| f == path || f.canonicalize().is_ok_and(|f| path.canonicalize().is_ok_and(|p| p == f)));
+        let same = from.is_some_and(|f| f == path || same_file(f, &path));
         if !same && let Ok(file) = ModelFile::read(&path) {
             let epochs = file.meta.training.map_or(0, |t| t.progress.epochs);
             if epochs > 0 {
                 let old = path.with_extension("old.ckpt");
                 std::fs::rename(&path, &old).map_err(|e| Error::io(&path, &e))?;
                 print::note(&format!(
-                    "{} was left by a training interrupted after epoch {epochs}; it is now {}",
+                    "{} holds another training, after epoch {epochs}; it is now {}",
                     path.display(),
                     old.display()
                 ));

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use gradus::Registry;
 use gradus::layers::Layer;
 use gradus::losses::Loss;
-use gradus::spec::Spec;
+use gradus::spec::{ArgDef, Spec};
 use serde::Serialize;
 
 use crate::failure::Outcome;
@@ -128,21 +128,21 @@ pub fn number(x: f64) -> String {
 /// A layer as one would write it.
 pub fn layer(layer: &dyn Layer) -> String {
     let spec = layer.spec();
-    written(&spec, &Registry::new().layer_order(&spec.name).unwrap_or_default())
+    written(&spec, Registry::new().layers().iter().find(|d| d.name == spec.name).map_or(&[], |d| d.args))
 }
 
 /// A loss as one would write it.
 pub fn loss(loss: &dyn Loss) -> String {
     let spec = loss.spec();
-    let order = Registry::new().losses().iter().find(|d| d.name == spec.name).map(|d| d.order());
-    written(&spec, &order.unwrap_or_default())
+    written(&spec, Registry::new().losses().iter().find(|d| d.name == spec.name).map_or(&[], |d| d.args))
 }
 
-/// `Conv2d 16 3 stride=2`, where `order` is that of the arguments.
-fn written(spec: &Spec, order: &[&str]) -> String {
+/// `Conv2d 16 3 stride=2`: what must be given without a name, the rest with.
+fn written(spec: &Spec, args: &[ArgDef]) -> String {
     let mut text = spec.label.as_ref().map_or(String::new(), |label| format!("{label}: "));
     text += &spec.name;
-    let first: Vec<&str> = order.iter().copied().take_while(|name| spec.args.contains_key(*name)).collect();
+    let needed = args.iter().take_while(|a| a.default.is_none()).map(|a| a.name);
+    let first: Vec<&str> = needed.take_while(|name| spec.args.contains_key(*name)).collect();
     for name in &first {
         text += &format!(" {}", spec.args[*name]);
     }
@@ -219,9 +219,12 @@ mod tests {
 
     #[test]
     fn layers_are_written_as_in_a_file() {
-        let spec = Spec::new("Conv2d").arg("out_channels", 16usize).arg("kernel_size", 3usize).arg("padding", 1usize);
-        assert_eq!(written(&spec, &["out_channels", "kernel_size", "stride", "padding"]), "Conv2d 16 3 padding=1");
-        assert_eq!(written(&Spec::new("ReLU"), &[]), "ReLU");
+        let registry = Registry::new();
+        for text in ["Conv2d 16 3 padding=1", "Conv2d 16 3 stride=2x1 bias=false", "Linear 8 bias=false", "ReLU"] {
+            assert_eq!(layer(&*registry.make_layer(&registry.parse_layer(text).unwrap()).unwrap()), text);
+        }
+        let sum = Spec::new("L1Loss").arg("reduction", "sum");
+        assert_eq!(loss(&*registry.make_loss(&sum).unwrap()), "L1Loss reduction=sum");
     }
 
     #[test]

@@ -103,19 +103,20 @@ impl Progress {
         let parts = if parts.len() > 1 { format!(" ({})", parts.join(", ")) } else { String::new() };
         let left = self.epochs - epoch.epoch.min(self.epochs);
         let each = self.start.elapsed().as_secs_f64() / (epoch.epoch - self.first).max(1) as f64;
-        let time = if left == 0 { String::new() } else { format!("  {} left", seconds((each * left as f64).ceil())) };
-        self.last = format!(
-            "epoch {:>width$}/{}  loss {}{parts}{}{time}",
-            epoch.epoch,
-            self.epochs,
-            number(epoch.loss),
-            self.metric
-        );
+        let time = match each * left as f64 {
+            _ if left == 0 => String::new(),
+            t if t < 1.0 => "  <1 s left".to_string(),
+            t => format!("  {} left", seconds(t.ceil())),
+        };
+        let done = format!("epoch {:>width$}/{}", epoch.epoch, self.epochs);
+        let loss = format!("  loss {}{parts}", number(epoch.loss));
+        self.last = format!("{done}{loss}{}{time}", self.metric);
         self.said = false;
         match &self.bar {
             Some(bar) => {
                 bar.set_position(epoch.epoch as u64);
-                bar.set_message(self.last.clone());
+                // Where the line ends too early, it ends in the losses.
+                bar.set_message(format!("{done}{}{time}{loss}", self.metric));
                 Ok(())
             }
             None if self.wants_metric(epoch.epoch) => self.say_last(),

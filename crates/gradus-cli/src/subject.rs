@@ -15,6 +15,7 @@ use gradus_study::{ArmSettings, Overrides, Study};
 
 use crate::args::Subject as Args;
 use crate::failure::{Outcome, wrong};
+use crate::warnings;
 
 /// An arm of a study, or a model file.
 #[derive(Debug)]
@@ -103,11 +104,24 @@ pub fn is_model(path: &Path) -> bool {
         || path.extension().is_some_and(|e| e == "safetensors" || e == "ckpt") && path.is_file()
 }
 
+/// Whether two paths lead to one file that is there.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+}
+
 /// An arm of a study by name or file.
 pub fn arm(study: &str, arm: Option<&str>, set: &[String]) -> Outcome<(Study, ArmSettings)> {
-    let study = gradus_study::open(study, &Overrides::parse(set)?)?;
-    let arm = study.arm(arm)?.clone();
-    Ok((study, arm))
+    let found = gradus_study::open(study, &Overrides::parse(set)?)?;
+    let chosen = found.arm(arm)?.clone();
+    // An arm with an optimiser of its own does not see [train]'s.
+    for (i, one) in set.iter().enumerate().filter(|(_, s)| ["train", "data", "arm"].iter().any(|t| s.starts_with(t))) {
+        let others = Overrides::parse(set.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| s))?;
+        let without = gradus_study::open(study, &others);
+        if without.is_ok_and(|s| s.arm(arm).is_ok_and(|a| a.same_as(&chosen))) {
+            warnings::warn(&format!("--set {one} changes nothing in arm {}", chosen.name));
+        }
+    }
+    Ok((found, chosen))
 }
 
 /// A study's name: that of its file.

@@ -341,8 +341,11 @@ fn plans_and_programs_are_shown() {
         "p −= ",
         "left.0 = conv2d(",
     ]);
+    explain.says(&["d x is the derivative", "  loss "]);
     let predict = home.run("explain pairs --arm net2 --predict").ok();
-    assert!(!predict.out.contains("backward\n") && !predict.out.contains("update\n"));
+    for word in ["backward\n", "update\n", "derivative", "loss", "target"] {
+        assert!(!predict.out.contains(word), "{word}: {}", predict.out);
+    }
 }
 
 #[test]
@@ -405,7 +408,9 @@ fn mistakes_are_told_once() {
     for (line, words) in [
         ("train dsik", "did you mean `disk`"),
         ("train nothing.toml", "nothing.toml: there is no such file"),
-        ("train .", "no such file"),
+        ("train .", "this is a folder"),
+        ("train table", "did you mean `table.toml`"),
+        ("train disk.toml", "did you mean `disk`"),
         ("train disk --arm rleu", "did you mean `relu`"),
         ("train bad.toml", "--> bad.toml:10:1"),
         ("train bad.toml", "did you mean `batch`"),
@@ -418,6 +423,7 @@ fn mistakes_are_told_once() {
         ("train disk --seed x", "--seed"),
         ("train disk --save no/m.safetensors", "there is no folder no"),
         ("train disk --save .", "this is a folder"),
+        ("train table.toml --save table.toml", "a file that is no model is there"),
         ("train disk --save table.csv/m.safetensors", "there is no folder"),
         ("train disk --from none.ckpt", "none.ckpt: "),
         ("train disk --from table.csv", "not a model file"),
@@ -433,6 +439,8 @@ fn mistakes_are_told_once() {
         ("predict m.safetensors --input wide.csv --output y.npy", "samples of (2)"),
         ("predict m.safetensors --input x.csv --output y.txt", ".npy or .csv"),
         ("predict m.safetensors --input x.txt --output y.npy", ".npy or .csv"),
+        ("predict m.safetensors --input x.csv --output ./x.csv", "is the input"),
+        ("predict m.safetensors --input x.csv --output no/y.csv", "there is no folder no"),
         ("inspect table.toml", "not a model file"),
         ("plan none", "no such file"),
         ("plan disk --batch 0", "--batch"),
@@ -490,6 +498,17 @@ fn warnings_are_told() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn what_changes_nothing_is_told() {
+    let home = Home::new();
+    let err = |line: &str| home.run(line).ok().err;
+    let line = "--set train.optimizer.lr=0.5 changes nothing in arm net2_digits";
+    assert!(err("plan pairs --arm net2_digits --set train.optimizer.lr=0.5").contains(line));
+    assert_eq!(err("plan pairs --arm net2 --set train.optimizer.lr=0.5 --set data.train=20"), "");
+    let ran = err(&format!("{TINY} --set arm.relu.net.layers=[] --quiet"));
+    assert!(ran.contains("warning: nothing is trained"), "{ran}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Error {
         )
     }
 
-    fn read_only(path: &Path) -> Self {
+    pub(crate) fn read_only(path: &Path) -> Self {
         Error::at(Kind::ReadOnly, path, "may not be written: the file, its folder or the disk is read-only")
     }
 

@@ -295,3 +295,102 @@ impl TrialRecord {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predictions::Predicted;
+
+    fn trial() -> TrialRecord {
+        let map = |names: &[&str]| names.iter().map(|n| ((*n).to_string(), 0.5)).collect();
+        TrialRecord {
+            key: "k".into(),
+            arm: "net1".into(),
+            round: 3,
+            epochs: (1..=2)
+                .map(|epoch| EpochRecord {
+                    epoch,
+                    losses: map(&["a", "b"]),
+                    test: Some(map(&["loss"])),
+                    ..Default::default()
+                })
+                .collect(),
+            steps: Some(Steps { losses: [("a".to_string(), vec![1.0, 2.0])].into() }),
+            metrics: map(&["test accuracy", "test loss"]),
+            best: Some(Best { epoch: 2, metrics: map(&["validation loss"]) }),
+            warnings: vec!["w".into()],
+            predictions: Some(Predictions {
+                sample_ids: vec![1],
+                of: [("a".to_string(), Predicted { labels: vec![1], predicted: vec![0], ..Default::default() })].into(),
+            }),
+            grid: Some(Grid { width: 1, height: 1, values: vec![1.0], ..Grid::default() }),
+            weights: Some(vec![1, 2]),
+            parameters_hash: Some("ff".into()),
+            ..TrialRecord::default()
+        }
+    }
+
+    #[test]
+    fn times_and_places_are_no_result() {
+        let (a, mut b) = (trial(), trial());
+        b.seconds = Seconds { train: 1.0, evaluate: 2.0 };
+        (b.threads, b.order, b.arm) = (2, 9, "renamed".into());
+        b.metrics.swap_indices(0, 1); // the order of names neither
+        (b.steps, b.predictions, b.grid, b.weights) = (None, None, None, None); // nor what was not asked for
+        b.epochs[0].train = Some(IndexMap::new());
+        assert!(a.same_result(&b) && b.same_result(&a));
+        assert_eq!(a.result_bytes(), b.result_bytes());
+    }
+
+    #[test]
+    fn everything_else_is() {
+        type Change = fn(&mut TrialRecord);
+        let core: &[(&str, Change)] = &[
+            ("the arm", |t| t.key = "x".into()),
+            ("the round", |t| t.round = 4),
+            ("the outcome", |t| t.outcome = Outcome::Diverged { epoch: 1, cause: String::new() }),
+            ("the outcome", |t| t.outcome = Outcome::Failed { cause: String::new() }),
+            ("epoch 1", |t| t.epochs[0].lr = -0.0),
+            ("epoch 2", |t| t.epochs[1].loss = f64::NAN),
+            ("epoch 2", |t| t.epochs[1].losses["a"] = 0.5f64.next_up()),
+            ("epoch 1", |t| t.epochs[0].train = t.epochs[0].test.clone()),
+            ("epoch 1", |t| t.epochs[0].test = None),
+            ("epoch 2", |t| t.epochs[1].clipped = (0, 1)),
+            ("epoch 2", |t| _ = t.epochs.pop()),
+            ("the metric `test loss` (0.5 and 0.25)", |t| t.metrics["test loss"] = 0.25),
+            ("the metric `test loss`", |t| _ = t.metrics.shift_remove("test loss")),
+            ("the metrics", |t| _ = t.metrics.insert("z".into(), 1.0)),
+            ("the best epoch", |t| t.best = None),
+            ("the best epoch", |t| t.best.as_mut().unwrap().metrics["validation loss"] = 0.0),
+            ("why training stopped", |t| t.stopped = Some(String::new())),
+            ("the warnings", |t| t.warnings.clear()),
+            ("the parameters' bits", |t| t.parameters_hash = None),
+        ];
+        let parts: &[(&str, Change)] = &[
+            ("the loss of a step", |t| t.steps.as_mut().unwrap().losses["a"][1] = 2.0f64.next_down()),
+            ("a prediction", |t| t.predictions.as_mut().unwrap().of["a"].predicted[0] = 1),
+            ("the grid", |t| t.grid.as_mut().unwrap().values[0] = -1.0),
+            ("the weights", |t| t.weights.as_mut().unwrap()[1] = 0),
+        ];
+        for (i, (what, change)) in core.iter().chain(parts).enumerate() {
+            let (a, mut b) = (trial(), trial());
+            change(&mut b);
+            let (there, back) = (a.difference(&b), b.difference(&a));
+            assert!(there.is_some() && back.is_some(), "{what}");
+            if *what != "epoch 2" && !what.starts_with("the metric") {
+                assert_eq!((there.as_deref(), back.as_deref()), (Some(*what), Some(*what)));
+            } else if what.contains("0.25") {
+                assert_eq!(there.as_deref(), Some(*what));
+            }
+            assert_eq!(a.result_bytes() == b.result_bytes(), i >= core.len(), "{what}");
+        }
+    }
+
+    #[test]
+    fn all_nan_are_one() {
+        let (mut a, mut b) = (trial(), trial());
+        a.epochs[0].loss = f64::NAN;
+        b.epochs[0].loss = -f64::NAN;
+        assert!(a.same_result(&b) && a.result_bytes() == b.result_bytes());
+    }
+}

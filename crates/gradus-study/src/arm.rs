@@ -1,6 +1,7 @@
 //! An arm: a network, its training and its data, ready to be made.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gradus::Registry;
 use gradus::data::Schema;
@@ -12,8 +13,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataSettings;
-use crate::diagnostic::{Diagnostic, Place, Read};
-use crate::keys::{ARM, BRANCH, DATA, LOSS, TRAIN};
+use crate::diagnostic::{Diagnostic, Place, Read, SourceText};
+use crate::keys::{ARM, BRANCH, DATA, KeyKind, LOSS, Section, TRAIN};
 use crate::patch::change;
 use crate::read::{Keys, tap, taps};
 use crate::spec::{self, Family, at_key};
@@ -102,7 +103,9 @@ pub(crate) fn read(
     Keys::new(&DATA, &data_table).need("source", data_place)?;
     let data = DataSettings::of(&Keys::new(&DATA, &data_table), shared.folder);
     data.check().map_err(|e| at_key(&e, &data_table, data_place))?;
-    let train_table = merged(&TRAIN, shared.train, "train")?;
+    let mut train_table = defaults(&TRAIN);
+    change(&mut train_table, shared.train, &TRAIN, shared.registry)?;
+    let train_table = merged(&TRAIN, &train_table, "train")?;
     let (train, dtype) = train(&train_table, data.validation, place, shared.registry)?;
     let arm = ArmSettings {
         name: name.to_string(),
@@ -122,6 +125,20 @@ pub(crate) fn read(
     let (_, schema) = schemas.iter().find(|(d, _)| *d == arm.data).expect("pushed above");
     Graph::resolve(&arm.architecture, schema, shared.registry).map_err(|e| located(&e, table, name, place))?;
     Ok(arm)
+}
+
+/// What an optimiser or a schedule is when left out: one that is given without a name changes it.
+fn defaults(section: &'static Section) -> Table {
+    let written = section.keys.iter().filter_map(|k| match (k.kind, k.default) {
+        (KeyKind::Spec(_), Some(text)) if !text.is_empty() => Some((k.name, text)),
+        _ => None,
+    });
+    let entry = |(name, text): (&str, &str)| {
+        let source = Arc::new(SourceText { name: "default".into(), text: text.into() });
+        let place = Place::new(&source, 0..text.len());
+        (name.to_string(), Entry { key: place.clone(), node: Node { value: Value::Text(text.into()), place } })
+    };
+    written.map(entry).collect()
 }
 
 fn train(table: &Table, validation: usize, arm: &Place, registry: &Registry) -> Read<(Settings, Dtype)> {
@@ -237,6 +254,9 @@ fn find(message: &str, table: &Table) -> Option<Place> {
         let loss = entry.node.table()?;
         let key = match rest {
             _ if rest.starts_with("`of") => "of",
+            _ if matches!(loss.get("of").map(|e| &e.node.value), Some(Value::Text(of)) if rest.starts_with(&format!("`{of}`"))) => {
+                "of"
+            }
             _ if rest.starts_with("weight") => "weight",
             _ if rest.contains("no target") || rest.starts_with("target") || rest.starts_with("the target") => "target",
             _ => "kind",
@@ -250,6 +270,12 @@ fn find(message: &str, table: &Table) -> Option<Place> {
         return named.map(|(_, e)| e.key.clone());
     };
     let branch = entry.node.table()?;
+    if let Some((label, _)) = rest.split_once("label `").and_then(|(_, rest)| rest.split_once('`'))
+        && let Some(Value::List(items)) = branch.get("layers").map(|e| &e.node.value)
+        && let Some(item) = items.iter().rfind(|n| labelled(n, label))
+    {
+        return Some(item.place.clone());
+    }
     if let Some(label) = label {
         return layer(table, branch, label).or_else(|| Some(entry.key.clone()));
     }
@@ -271,18 +297,21 @@ fn find(message: &str, table: &Table) -> Option<Place> {
     Some(key.map_or(&entry.key, |e| &e.node.place).clone())
 }
 
+fn labelled(layer: &Node, label: &str) -> bool {
+    match &layer.value {
+        Value::Text(t) => t.trim_start().starts_with(&format!("{label}:")),
+        Value::Table(t) => matches!(t.get("label").map(|e| &e.node.value), Some(Value::Text(l)) if l == label),
+        _ => false,
+    }
+}
+
 /// The place of a layer by its label or position, in the branch that writes it.
 fn layer(arm: &Table, branch: &Table, label: &str) -> Option<Place> {
     let mut branch = branch;
     for _ in 0..=arm.len() {
         if let Some(Value::List(items)) = branch.get("layers").map(|e| &e.node.value) {
-            let labelled = |n: &&Node| match &n.value {
-                Value::Text(t) => t.trim_start().starts_with(&format!("{label}:")),
-                Value::Table(t) => matches!(t.get("label").map(|e| &e.node.value), Some(Value::Text(l)) if l == label),
-                _ => false,
-            };
             let at = || items.get(label.parse::<usize>().ok()?);
-            return items.iter().find(labelled).or_else(at).map(|n| n.place.clone());
+            return items.iter().find(|n| labelled(n, label)).or_else(at).map(|n| n.place.clone());
         }
         let owner = ["like", "share"].into_iter().find_map(|k| branch.get(k))?;
         let Value::Text(owner) = &owner.node.value else { return None };

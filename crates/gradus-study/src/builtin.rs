@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use gradus::error::{Error, Kind, Result};
 use gradus::net::check_name;
-use gradus::spec::suggest;
 
 use crate::diagnostic::{Diagnostic, Place, SourceText};
+use crate::read::near;
 use crate::set::Overrides;
 use crate::study::Study;
 
@@ -52,16 +52,25 @@ pub fn open(name_or_path: &str, overrides: &Overrides) -> std::result::Result<St
         Some(text) => Study::parse(text, &format!("{name_or_path}.toml"), overrides),
         None => {
             let source = Arc::new(SourceText { name: name_or_path.to_string(), text: String::new() });
+            let at = Place::new(&source, 0..0);
+            if path.is_dir() {
+                return Err(at.error("this is a folder; a study is a file").of_kind(Kind::Io));
+            }
             let what = "there is no such file, and no built-in study of that name";
-            let e = Place::new(&source, 0..0).error(format_args!("{what}{}", unknown(name_or_path)));
-            Err(e.of_kind(Kind::Name))
+            Err(at.error(format_args!("{what}{}", unknown(name_or_path))).of_kind(Kind::Name))
         }
     }
 }
 
 fn unknown(name: &str) -> String {
     let names: Vec<&str> = STUDIES.iter().map(|(n, _)| *n).collect();
-    let near = Some(suggest(name, &names)).filter(|s| s.contains("did you mean")).unwrap_or_default();
+    let file = format!("{name}.toml");
+    let bare = name.strip_suffix(".toml").unwrap_or(name);
+    let near = match (find(bare), Path::new(&file).is_file()) {
+        (_, true) => format!("; did you mean `{file}`?"),
+        (Some(_), _) => format!("; did you mean `{bare}`, without `.toml`?"),
+        _ => near(bare, &names),
+    };
     format!("{near}; built in: {}", names.join(", "))
 }
 

@@ -115,6 +115,14 @@ impl Diagnostic {
         self
     }
 
+    /// The same, with what may have been meant, unless it says so already.
+    pub(crate) fn hint(mut self: Box<Self>, hint: &str) -> Box<Self> {
+        if !self.message.contains("did you mean") {
+            self.message += hint;
+        }
+        self
+    }
+
     /// The same, of another kind.
     pub(crate) fn of_kind(mut self: Box<Self>, kind: Kind) -> Box<Self> {
         self.kind = kind;

@@ -47,7 +47,8 @@ fn pages() -> Vec<(Topic, Page)> {
         push(source.name(), "data sources", source.about(), Page::Source(source));
     }
     for section in SECTIONS {
-        push(section.name, "tables of a file", section.summary, Page::Section(section));
+        let (first, _) = section.summary.split_once(". ").unwrap_or((section.summary, ""));
+        push(section.name, "tables of a file", first.trim_end_matches('.'), Page::Section(section));
     }
     for section in SECTIONS {
         for key in section.keys {
@@ -204,7 +205,7 @@ fn spec(family: Family, about: &About) -> String {
     for line in formula.split(";  ") {
         let _ = writeln!(text, "    {line}");
     }
-    if !shapes.is_empty() {
+    if !shapes.is_empty() && matches!(family, Family::Layer | Family::Loss) {
         let _ = write!(text, "\nShapes (of a sample)\n  {shapes}\n");
     }
     if !args.is_empty() {

@@ -23,16 +23,16 @@ pub(crate) fn check(section: &'static Section, table: &Table, registry: &Registr
                 check_name(other.name, name).map_err(|e| key.error(e))?;
                 match &node.value {
                     Value::Bool(false) => {}
-                    Value::Table(table) => check(other, table, registry)?,
+                    Value::Table(table) => {
+                        check(other, table, registry).map_err(|e| e.hint(&near(name, &section.names())))?;
+                    }
                     _ => {
-                        let names = section.names();
-                        let near =
-                            Some(suggest(name, &names)).filter(|s| s.contains("did you mean")).unwrap_or_default();
                         return Err(key.error(format_args!(
-                            "`{name}` would be a {}, which is a table ({}) or false; found {}{near}",
+                            "`{name}` would be a {}, which is a table ({}) or false; found {}{}",
                             other.name,
                             other.written,
-                            node.describe()
+                            node.describe(),
+                            near(name, &section.names())
                         )));
                     }
                 }
@@ -43,11 +43,29 @@ pub(crate) fn check(section: &'static Section, table: &Table, registry: &Registr
     Ok(())
 }
 
+/// The name that was meant, if one is near.
+pub(crate) fn near(name: &str, known: &[&str]) -> String {
+    Some(suggest(name, known)).filter(|s| s.contains("did you mean")).unwrap_or_default()
+}
+
 fn unknown(section: &'static Section, name: &str, key: &Place) -> Box<Diagnostic> {
-    let near = suggest(name, &section.names());
-    // A key of another table is at home there.
-    let elsewhere = crate::keys::SECTIONS.iter().find(|s| s.key(name).is_some() && !near.contains("did you mean"));
-    let hint = elsewhere.map_or(near, |s| format!("; it belongs to {}", s.written));
+    let suggested = suggest(name, &section.names());
+    // An argument, or a key of another table, is at home there.
+    let argument = || {
+        section.keys.iter().find_map(|k| {
+            let KeyKind::Spec(family) = k.kind else { return None };
+            let about = family.list().into_iter().find(|a| a.args.iter().any(|d| d.name == name))?;
+            Some(format!("; it is an argument: {} = \"{} {name}=…\"", k.name, about.name))
+        })
+    };
+    let elsewhere = || {
+        let section = crate::keys::SECTIONS.iter().find(|s| s.key(name).is_some())?;
+        Some(format!("; it belongs to {}", section.written))
+    };
+    let hint = match suggested.contains("did you mean") {
+        true => suggested,
+        false => argument().or_else(elsewhere).unwrap_or(suggested),
+    };
     key.error(format_args!("{} has no key `{name}`{hint}", section.written))
 }
 
@@ -59,7 +77,10 @@ fn check_value(def: &'static KeyDef, node: &Node, registry: &Registry) -> Read<(
     let fits = match (def.kind, &node.value) {
         (KeyKind::Text, Value::Text(_)) => true,
         (KeyKind::Name, Value::Text(name)) => return check_name("name", name).map_err(|e| node.place.error(e)),
-        (KeyKind::Count, Value::Int(i)) => (1..=MAX_COUNT).contains(i),
+        (KeyKind::Count, Value::Int(i)) if *i > MAX_COUNT => {
+            return Err(node.place.error(format_args!("`{}` is at most {MAX_COUNT}, found {i}", def.name)));
+        }
+        (KeyKind::Count, Value::Int(i)) => *i >= 1,
         (KeyKind::Natural, Value::Int(i)) => (0..=i64::MAX).contains(i),
         (KeyKind::Number, _) => number(|_| true),
         (KeyKind::Positive, _) => number(|x| x > 0.0),
@@ -68,12 +89,12 @@ fn check_value(def: &'static KeyDef, node: &Node, registry: &Registry) -> Read<(
         (KeyKind::Choice(words), Value::Text(word)) => match words.contains(&word.as_str()) {
             true => true,
             false => {
-                let near = suggest(word, words);
                 return Err(node.place.error(format_args!(
-                    "`{}` is {}, found {}{near}",
+                    "`{}` is {}, found {}{}",
                     def.name,
                     def.kind,
-                    node.describe()
+                    node.describe(),
+                    near(word, words)
                 )));
             }
         },

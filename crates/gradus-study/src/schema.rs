@@ -5,6 +5,7 @@ use gradus::spec::{ArgDef, ArgKind};
 use serde_json::{Map, Value, json};
 
 use crate::keys::{Family, KeyDef, KeyKind, SECTIONS, Section};
+use crate::spec::About;
 
 /// The JSON schema (2020-12) of study files, made from the lists that parse: for Taplo, Even Better TOML and others.
 pub fn schema() -> Value {
@@ -119,9 +120,13 @@ fn init() -> Value {
 /// A string or a table of one of the names.
 fn spec(family: Family) -> Value {
     let list = family.list();
-    let names: Vec<&str> = list.iter().map(|a| a.name).collect();
     let label = if family == Family::Layer { r"([A-Za-z0-9_-]+:\s+)?" } else { "" };
-    let mut any = vec![json!({ "type": "string", "pattern": format!(r"^\s*{label}({})(\s.*)?$", names.join("|")) })];
+    let written = |about: &About| {
+        let needs = about.args.iter().any(|a| a.default.is_none());
+        format!("{}{}", about.name, if needs { r"\s+\S.*" } else { r"(\s.*)?" })
+    };
+    let names: Vec<String> = list.iter().map(written).collect();
+    let mut any = vec![json!({ "type": "string", "pattern": format!(r"^\s*{label}({})$", names.join("|")) })];
     for about in &list {
         let mut properties: Map<String, Value> = about.args.iter().map(|a| (a.name.to_string(), arg(a))).collect();
         properties.insert(
@@ -291,6 +296,9 @@ mod tests {
         for family in Family::ALL {
             for about in family.list() {
                 assert!(text.contains(&format!("\"{}\"", about.name)), "{}", about.name);
+                // In words, what must be given must stand there.
+                let needs = about.args.iter().any(|a| a.default.is_none());
+                assert_eq!(text.contains(&format!(r"{}\\s+\\S.*", about.name)), needs, "{}", about.name);
                 assert!(about.args.iter().all(|a| text.contains(&format!("\"{}\"", a.name))));
             }
         }

@@ -69,7 +69,15 @@ impl Overrides {
         let value = match tree::parse_value(&source, from) {
             Ok(Node { value: Value::Date, .. }) => None,
             Ok(node) => Some(node),
-            Err(e) if text.starts_with(['[', '{', '"', '\'']) || text.is_empty() || text.len() > tree::MAX_BYTES => {
+            Err(_) if text.is_empty() => {
+                return Err(place(0..assignment.len()).error("expected a value after `=`: `train.epochs=20`"));
+            }
+            // What looks like a number is none for a reason.
+            Err(e)
+                if text.starts_with(['[', '{', '"', '\''])
+                    || text.parse::<f64>().is_ok()
+                    || text.len() > tree::MAX_BYTES =>
+            {
                 return Err(e);
             }
             Err(_) => None,

@@ -53,6 +53,9 @@ fn the_caret_points_at_what_is_wrong() {
         ("rounds = 3", "rounds = \"3", "", "basic string"),
         ("epochs = 2", "epochs = 2.5", "2.5", "a whole number from 1 on"),
         ("epochs = 2", "epoch = 2", "epoch", "did you mean `epochs`"),
+        ("epochs = 2", "epochs = 9999999999", "9999999999", "at most 4294967295"),
+        ("epochs = 2", "lr = 0.1", "lr", "it is an argument: optimizer = \"SGD lr=…\""),
+        ("epochs = 2", "gamma = 0.1", "gamma", "schedule = \"StepLR gamma=…\""),
         ("batch = 10", "patience = 3", "3", "validation samples"),
         ("batch = 10", "clip_norm = -1", "-1", "above 0"),
         ("batch = 10", "keep = \"bets\"", "\"bets\"", "did you mean `best`"),
@@ -69,13 +72,16 @@ fn the_caret_points_at_what_is_wrong() {
         ("\"Linear 4\"", "\"Linear four\"", "four", "a whole number from 1 on"),
         ("\"Linear 4\"", "{ layer = \"Linear\", out_features = 4, bais = true }", "bais", "did you mean `bias`"),
         ("\"Linear 4\"", "4", "4", "expected a layer"),
-        ("\"act: ReLU\"", "\"act: ReLU\", \"act: ReLU\"", "left", "two layers have the label"),
+        ("\"act: ReLU\"", "\"act: ReLU\", \"act: ReLU\"", "\"act: ReLU\"", "two layers have the label"),
+        ("\"act: ReLU\"", "\"1: ReLU\"", "\"1: ReLU\"", "label `1` is a number"),
         ("\"left:act\"", "\"left:atc\"", "\"left:atc\"", "no layer `atc`"),
         ("\"left:act\"", "\"lft:act\"", "\"lft:act\"", "did you mean `left`"),
         ("\"left:act\"", "\"left act\"", "\"left act\"", "is not a place"),
         ("\"left:act\"", "\"points[7]\"", "\"points[7]\"", "out of range"),
         ("\"left:act\"", "\"head\"", "right", "circle"),
         ("of = \"head\"", "of = \"heda\"", "\"heda\"", "did you mean `head`"),
+        ("of = \"head\"", "of = \"head:7\"", "\"head:7\"", "no layer `7`"),
+        ("loss.inside = {", "lss.inside = {", "inside", "did you mean `loss`"),
         ("target = \"inside\"", "target = \"insde\"", "\"insde\"", "did you mean `inside`"),
         ("\"Linear 2\"]", "\"Linear 5\"]", "\"MSELoss\"", "wants 2 outputs"),
         ("\"MSELoss\"", "\"MSELoss reduction=no\"", "no", "one of mean, sum"),
@@ -143,6 +149,9 @@ fn flags_are_named() {
         ("train.epocs=1", "epocs", "did you mean `epochs`"),
         ("train.epochs=x", "x", "a whole number"),
         ("train.epochs=[1", "", "array"),
+        ("train.epochs=", "train.epochs=", "expected a value"),
+        ("train.epochs=99999999999999999999", "99999999999999999999", "too large"),
+        ("train.optimizer.lr=nan", "nan", "finite"),
         ("train.epochs.x=1", "epochs", "has no keys"),
         ("train.optimizer.lr=fast", "fast", "a number"),
         ("train.optimizer=SGDD", "SGDD", "did you mean `SGD`"),
@@ -219,6 +228,19 @@ data = { raw = true }
 }
 
 #[test]
+fn an_optimizer_without_a_name_changes_the_default() {
+    let text = GOOD.replace("optimizer = \"SGD lr=0.1\"\n", "");
+    let study = |flag: &str| Study::parse(&text, "study.toml", &Overrides::parse([flag]).unwrap());
+    let optimizer = |flag: &str| study(flag).unwrap().arms["b"].train.optimizer.to_string();
+    assert_eq!(optimizer("rounds=3"), "SGD lr=0.01");
+    assert_eq!(optimizer("train.optimizer.lr=0.03"), "SGD lr=0.03");
+    assert_eq!(optimizer("train.optimizer={ momentum = 0.5 }"), "SGD lr=0.01 momentum=0.5");
+    assert_eq!(optimizer("arm.a.train.optimizer.momentum=0.5"), "SGD lr=0.01 momentum=0.5");
+    let e = study("train.optimizer.rl=1").unwrap_err();
+    assert!(e.excerpt() == "rl" && e.message().contains("did you mean `lr`"), "{e}");
+}
+
+#[test]
 fn files_that_are_no_studies_are_refused() {
     let dir = std::env::temp_dir().join(format!("gradus-study-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
@@ -236,6 +258,10 @@ fn files_that_are_no_studies_are_refused() {
     assert!(error(b"[data]\nsource = \"csv\"\nfile = \"no.csv\"\n[arm.a]\nx = { from = \"x\" }\nloss.x = { of = \"x\", kind = \"MSELoss\" }").contains("no.csv"));
     let missing = Study::read(&dir.join("none.toml"), &Overrides::new()).unwrap_err();
     assert!(missing.to_string().contains("cannot be read") && missing.kind() == gradus::error::Kind::Io, "{missing}");
+    let open = |name: &str| gradus_study::open(name, &Overrides::new()).unwrap_err().message().to_string();
+    assert!(open(&dir.join("x").display().to_string()).contains("x.toml`?"));
+    assert!(open(&dir.display().to_string()).contains("this is a folder"));
+    assert!(open("pairs.toml").contains("did you mean `pairs`, without"));
     std::fs::remove_dir_all(dir).unwrap();
     assert!(gradus_study::open("dsk", &Overrides::new()).unwrap_err().message().contains("did you mean `disk`"));
 }

@@ -32,7 +32,7 @@ pub enum Arg {
 impl Arg {
     /// Reads one word of a layer string: `3`, `0.5`, `true`, `3x2`, `[3,2]`, `mean`.
     pub fn parse(word: &str) -> Arg {
-        let list = |items: Vec<&str>| Arg::List(items.into_iter().map(|w| Arg::parse(w.trim())).collect());
+        let list = |items: Vec<&str>| Arg::List(items.into_iter().map(|w| Arg::parse_one(w.trim())).collect());
         if let Some(inner) = word.strip_prefix('[').and_then(|w| w.strip_suffix(']')) {
             return list(inner.split(',').collect());
         }
@@ -41,6 +41,11 @@ impl Arg {
         {
             return list(vec![a, b]);
         }
+        Arg::parse_one(word)
+    }
+
+    /// One word that is no list: lists hold no lists.
+    fn parse_one(word: &str) -> Arg {
         match word {
             "true" => Arg::Bool(true),
             "false" => Arg::Bool(false),
@@ -418,6 +423,9 @@ pub fn find<T: ?Sized>(list: &[&'static Def<T>], what: &str, name: &str) -> Resu
 
 /// `"; did you mean `x`?"` with the nearest known word, or the list of known words when none is near.
 pub fn suggest(word: &str, known: &[&str]) -> String {
+    if word.len() > 100 {
+        return String::new(); // nobody has mistyped that
+    }
     let near = known.iter().map(|k| (distance(&word.to_lowercase(), &k.to_lowercase()), *k)).min();
     match near {
         Some((d, k)) if d <= 1 + word.chars().count() / 3 => format!("; did you mean `{k}`?"),
@@ -472,6 +480,12 @@ mod tests {
         assert!(text("").contains("empty layer string"));
         assert!(text("Conv2d 1 2 3 4").contains("at most 3 arguments"));
         assert!(text("Conv2d 1 out_channels=2").contains("given twice"));
+    }
+
+    #[test]
+    fn lists_hold_no_lists_however_deep() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(matches!(Arg::parse(&deep), Arg::List(items) if matches!(items[..], [Arg::Text(_)])));
     }
 
     #[test]

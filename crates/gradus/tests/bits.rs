@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
 use gradus::data::Dataset;
 use gradus::exec::cpu::Isa;
+use gradus::model::{ModelFile, Training};
 use gradus::net::{Graph, Net};
 use gradus::spec::Spec;
 use gradus::train::{Data, Flow, Settings, Trainer};
@@ -181,8 +182,63 @@ fn a_checkpoint_of_another_training_is_refused() {
         let mut net = on(graph, Isa::detect(), 1);
         Trainer::resume(&mut net, data.into(), settings, &path).map(|_| ()).unwrap_err().to_string()
     };
+    let mut others = data.clone();
+    others.inputs[0][[7, 0]] += 0.25;
+    assert!(refused(&graph, &others, &settings("Adam")).contains("other training or validation samples"));
     assert!(refused(&graph, &data, &settings("SGD")).contains("other training settings"));
     assert!(refused(&graph, &disk(61).train, &settings("Adam")).contains("60 training samples"));
     let other = disk_net(&["Linear 24", "Linear 2"], "CrossEntropyLoss");
     assert!(refused(&other, &data, &settings("Adam")).contains("another network"));
+}
+
+#[test]
+fn a_checkpoint_that_claims_nonsense_is_refused_at_once() {
+    let (graph, data) = (disk_net(&["Linear 4", "Linear 2"], "MSELoss"), disk(20).train);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nonsense.ckpt");
+    let settings = settings("Adam");
+    let mut net = on(&graph, Isa::detect(), 1);
+    Trainer::new(&mut net, (&data).into(), &settings).unwrap().checkpoint(&path, &IndexMap::new()).unwrap();
+    let good = ModelFile::read(&path).unwrap();
+    let resume = |change: &dyn Fn(&mut ModelFile, &mut Training)| {
+        let mut file = good.clone();
+        let mut training = file.meta.training.take().unwrap();
+        change(&mut file, &mut training);
+        file.meta.training = Some(training);
+        file.write(&path).unwrap();
+        let mut net = on(&graph, Isa::detect(), 1);
+        let mut trainer = Trainer::resume(&mut net, (&data).into(), &settings, &path).map_err(|e| e.to_string())?;
+        trainer.epoch().map(|e| e.epoch).map_err(|e| e.to_string())
+    };
+    assert_eq!(resume(&|_, _| {}), Ok(1));
+    assert!(resume(&|_, t| t.updates = u64::MAX).unwrap_err().contains("claims 18446744073709551615 updates"));
+    assert!(resume(&|_, t| t.passes = u64::MAX).unwrap_err().contains("claims"));
+    assert!(resume(&|f, _| f.meta.rng = "dice".into()).unwrap_err().contains("random numbers are those of `dice`"));
+    // Many updates, and a best epoch that is still to come.
+    let claims = |_: &mut ModelFile, t: &mut Training| (t.updates, t.progress.best) = (1 << 46, Some((0.5, 1 << 40)));
+    assert_eq!(resume(&claims), Ok(1));
+}
+
+#[test]
+fn a_validation_loss_that_is_not_finite_is_never_the_best() {
+    let (graph, data) = (disk_net(&["Linear 4", "Linear 2"], "MSELoss"), disk(40).train);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("infinite.ckpt");
+    let mut far = data.clone();
+    far.inputs[0].fill(3e30);
+    let on_data = Data { train: &data, validation: Some(&far), watch: &[] };
+    let settings =
+        Settings { epochs: 9, patience: Some(2), keep: gradus::train::Keep::Best, ..settings("SGD lr=0.01") };
+    let mut net = on(&graph, Isa::detect(), 1);
+    let mut trainer = Trainer::new(&mut net, on_data, &settings).unwrap();
+    while !trainer.done() {
+        trainer.epoch().unwrap();
+    }
+    assert_eq!((trainer.progress().epochs, trainer.progress().best), (2, None));
+    trainer.checkpoint(&path, &IndexMap::new()).unwrap();
+    assert_eq!(trainer.finish().kept, 2);
+    // Its checkpoint is read again, and more patience takes it up.
+    let more = |patience| {
+        let settings = Settings { patience: Some(patience), ..settings.clone() };
+        Trainer::resume(&mut on(&graph, Isa::detect(), 1), on_data, &settings, &path).unwrap().done()
+    };
+    assert!(more(2) && !more(3));
 }

@@ -140,3 +140,51 @@ fn a_network_built_without_data_keeps_their_normalisation() {
     // The network calls its input `x`, the data call theirs `points`.
     assert_eq!(model.session(8).predict(raw.as_slice().unwrap()).unwrap().to_array(), want);
 }
+
+#[test]
+fn hostile_files_are_refused_at_once() {
+    let good = trained().0.to_file(&IndexMap::new());
+    let refused = |change: &dyn Fn(&mut ModelFile)| {
+        let mut file = good.clone();
+        change(&mut file);
+        let file = ModelFile::from_bytes(&file.to_bytes().unwrap()).unwrap();
+        let error = Net::from_file(&file, &Registry::new(), 1).map(drop).unwrap_err().to_string();
+        assert_eq!(Model::from_file(file, &Registry::new()).map(drop).unwrap_err().to_string(), error);
+        error
+    };
+    for shape in [vec![], vec![0], vec![usize::MAX, 2], vec![1 << 40, 1 << 40]] {
+        let error = refused(&|f| f.meta.schema.inputs[0].shape.clone_from(&shape));
+        assert!(error.contains("input `points`: a sample of"), "{error}");
+    }
+    // Weights of gigabytes that the file does not hold: no memory is asked for.
+    let layer = |f: &mut ModelFile, n: usize| {
+        drop(f.meta.architecture.branches[0].layers[0].args.insert("out_features".into(), n.into()))
+    };
+    let error = refused(&|f| layer(f, 40_000_000));
+    assert!(error.contains("`net.0.weight` is (12, 2), the network needs (40000000, 2)"), "{error}");
+    for (mean, sd) in [(0, 0), (2, 1), (3, 3), (1, 1)] {
+        let scale = gradus::data::Scale { mean: vec![0.0; mean], sd: vec![1.0; sd] };
+        let error =
+            refused(&|f| drop(f.meta.normalisation.as_mut().unwrap().inputs.insert("points".into(), scale.clone())));
+        assert!(error.contains("the scale of input `points` is not 2 means"), "{error}");
+    }
+    let error = refused(&|f| f.meta.normalisation.as_mut().unwrap().inputs["points"].sd[1] = 0.0);
+    assert!(error.contains("the scale of input `points`"), "{error}");
+}
+
+#[test]
+fn a_loss_inside_of_a_branch_is_scored_where_it_is() {
+    let data = disk(50).train;
+    let mut a = gradus::net::Architecture::default();
+    a.branches.insert("net".into(), common::branch(&["points"], &["Linear 2", "Linear 2"]));
+    a.losses.insert("end".into(), common::loss("net", "inside", "CrossEntropyLoss", 1.0));
+    a.losses.insert("tap".into(), common::loss("net:0", "inside", "CrossEntropyLoss", 1.0));
+    let graph = gradus::net::Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap();
+    let mut net = on(&graph, Isa::detect(), 1);
+    // The end says the opposite of the tap.
+    let minus = ArrayD::from_shape_vec(vec![2, 2], vec![-1.0, 0.0, 0.0, -1.0]).unwrap();
+    net.set_param("net.1.weight", &minus).unwrap();
+    net.set_param("net.1.bias", &ArrayD::zeros(vec![2])).unwrap();
+    let of = net.evaluate(&data).unwrap().of;
+    assert_eq!(of["end"].error, of["tap"].accuracy);
+}

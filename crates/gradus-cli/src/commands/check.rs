@@ -18,7 +18,8 @@ use crate::subject::Subject;
 /// Check the gradients of a network: each layer and loss by itself, and the network as a whole
 ///
 /// Every derivative that the backward pass gives is compared with differences of the forward pass, in double precision. A
-/// network of a study is checked with random weights, a model with its own.
+/// network of a study is checked with random weights, a model with its own. A layer like one before it, of the same
+/// arguments and shapes, is not checked again.
 #[derive(Args, Debug)]
 #[command(
     allow_negative_numbers = true,

@@ -33,7 +33,10 @@ impl Explain {
     pub fn run(&self) -> Outcome {
         let subject = Subject::open(&self.subject)?;
         let graph = subject.graph()?;
-        let mut text = header(&subject.title(), &graph);
+        let mut text = header(&subject.title(), &graph, self.predict);
+        if !self.predict {
+            text += NOTATION;
+        }
         let roots = match self.predict {
             true => {
                 Roots::Infer { outputs: graph.outputs.iter().map(|(name, _)| name.clone()).collect(), losses: false }
@@ -49,14 +52,19 @@ impl Explain {
     }
 }
 
-/// Inputs, targets, parameters, sharing, losses.
-fn header(title: &str, graph: &Graph) -> String {
+const NOTATION: &str = "
+  d x is the derivative of the loss by x; d into net.2 is that by what net.2 reads; ∗ multiplies number by number;
+  N counts the numbers of a mean
+";
+
+/// Inputs, targets, parameters, sharing, losses; the last word for a prediction is its output.
+fn header(title: &str, graph: &Graph, predict: bool) -> String {
     let mut rows: Vec<[String; 3]> = Vec::new();
     for (name, info) in &graph.schema.inputs {
         rows.push(["input".into(), name.clone(), shape_text(&info.shape)]);
     }
     for (i, (name, info)) in graph.schema.targets.iter().enumerate() {
-        if graph.losses.iter().any(|l| l.target == i) {
+        if !predict && graph.losses.iter().any(|l| l.target == i) {
             rows.push(["target".into(), name.clone(), target(info)]);
         }
     }
@@ -83,7 +91,7 @@ fn header(title: &str, graph: &Graph) -> String {
     for b in &graph.buffers {
         rows.push(["buffer".into(), b.name.clone(), format!("{}, kept but not trained", shape_text(&b.shape))]);
     }
-    for loss in &graph.losses {
+    for loss in graph.losses.iter().filter(|_| !predict) {
         let target = graph.schema.targets.get_index(loss.target).map_or("", |(name, _)| name);
         let index = loss.target_index.map_or(String::new(), |i| format!("[{i}]"));
         let of = &graph.architecture.losses[&loss.name].of;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::eval::as_samples;
 use crate::failure::{Outcome, wrong};
 use crate::print::{self, many};
+use crate::subject::same_file;
 
 /// Samples that run in one go.
 const BATCH: usize = 256;
@@ -65,6 +66,9 @@ impl Predict {
     /// Does it.
     pub fn run(&self) -> Outcome {
         let folder = self.is_folder()?;
+        if let Some(parent) = self.output.parent().filter(|p| !folder && !p.as_os_str().is_empty() && !p.is_dir()) {
+            return wrong(format_args!("--output {}: there is no folder {}", self.output.display(), parent.display()));
+        }
         let model = Model::load(&self.model)?;
         let graph = model.graph();
         let Some((_, info)) = graph.schema.inputs.first().filter(|_| graph.schema.inputs.len() == 1) else {
@@ -80,9 +84,13 @@ impl Predict {
             outputs.iter().try_for_each(|(name, _)| check_name("output", name))?;
             std::fs::create_dir_all(&self.output).map_err(|e| Error::io(&self.output, &e))?;
         }
+        let file = |name: &str| if folder { self.output.join(format!("{name}.npy")) } else { self.output.clone() };
+        if let Some(file) = outputs.iter().map(|(name, _)| file(name)).find(|f| same_file(f, &self.input)) {
+            return wrong(format_args!("--output {}: {} is the input", self.output.display(), file.display()));
+        }
         let mut written = Vec::new();
         for (name, array) in outputs {
-            let file = if folder { self.output.join(format!("{name}.npy")) } else { self.output.clone() };
+            let file = file(&name);
             write_array(&file, &array)?;
             written.push(Written { name, shape: array.shape().to_vec(), file });
         }

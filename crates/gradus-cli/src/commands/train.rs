@@ -115,6 +115,9 @@ impl Train {
             warnings::warn(&warning.to_string());
         }
         let graph = Graph::resolve(&arm.architecture, &split.train.schema(), &Registry::new())?;
+        if graph.parameters() == 0 {
+            warnings::warn("nothing is trained: the network has no parameter that may change");
+        }
         let options = Options { threads: self.threads, f64: arm.dtype == Dtype::F64 };
         let mut net = Net::new(graph, round(seed), options)?;
         net.normalisation = normalisation;

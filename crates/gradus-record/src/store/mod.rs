@@ -120,6 +120,9 @@ impl Store {
 
     fn open_locked(dir: &Path, lock: Lock, migrations: &[&str]) -> Result<Store> {
         let mut store = Store::connect(dir, Some(lock))?;
+        if store.connection.is_readonly("main").map_err(|e| store.sql(&e))? {
+            return Err(Error::read_only(&store.path)); // SQLite opens such a file silently, and would refuse later
+        }
         schema::check(&store.connection, &store.path, migrations, true)?;
         schema::migrate(&mut store.connection, &store.path, migrations)?;
         store.study()?;

@@ -261,7 +261,10 @@ impl Store {
     /// As [`Store::study`].
     pub fn rounds(&self) -> Result<Vec<RoundRecord>> {
         let mut all = Vec::new();
-        self.each_round(|round| Ok::<_, Error>(all.push(round)))?;
+        self.each_round(|round| {
+            all.push(round);
+            Ok::<_, Error>(())
+        })?;
         Ok(all)
     }
 
@@ -338,7 +341,10 @@ impl Store {
     /// As [`Store::study`].
     pub fn trials(&self, filter: &Filter) -> Result<Vec<TrialSummary>> {
         let mut all = Vec::new();
-        self.each_summary(filter, |trial| Ok::<_, Error>(all.push(trial)))?;
+        self.each_summary(filter, |trial| {
+            all.push(trial);
+            Ok::<_, Error>(())
+        })?;
         Ok(all)
     }
 

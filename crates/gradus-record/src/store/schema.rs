@@ -151,13 +151,20 @@ fn tables(c: &Connection) -> rusqlite::Result<Vec<(String, String, Option<String
     rows.collect()
 }
 
-/// Brings a file to the newest of `migrations`, all steps or none.
+/// Sets the connection to write safely, and brings the file to the newest of `migrations`, all steps or none.
 pub(super) fn migrate(c: &mut Connection, path: &Path, migrations: &[&str]) -> Result<()> {
-    let migrate = |c: &mut Connection| -> rusqlite::Result<()> {
-        // Kept by the connection, not by the file.
+    // Kept by the connection, not by the file. More than FULL: a transaction stays even when power is lost right after it,
+    // since the folder, from which the journal was removed, is brought to the disk too.
+    let set = || -> rusqlite::Result<String> {
         c.pragma_update(None, "synchronous", "EXTRA")?;
-        let mode: String = c.query_row("PRAGMA journal_mode = DELETE", (), |row| row.get(0))?;
-        debug_assert_eq!(mode, "delete");
+        c.query_row("PRAGMA journal_mode = DELETE", (), |row| row.get(0))
+    };
+    let mode = set().map_err(|e| Error::sql(path, &e))?;
+    if mode != "delete" {
+        let what = format_args!("its journal is of the kind `{mode}`, expected `delete`: is another program using it?");
+        return Err(Error::at(Kind::Busy, path, what));
+    }
+    let migrate = |c: &mut Connection| -> rusqlite::Result<()> {
         let version = |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
         if version(c)? as usize == migrations.len() {
             return Ok(());
@@ -176,4 +183,80 @@ pub(super) fn migrate(c: &mut Connection, path: &Path, migrations: &[&str]) -> R
 pub(super) fn integrity(c: &Connection) -> rusqlite::Result<Option<String>> {
     let found: Option<String> = c.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0)).optional()?;
     Ok(found.filter(|text| text != "ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{ArmRecord, FILE, Filter, Store, TrialRecord};
+
+    /// What a later version may look like.
+    const LATER: &[&str] = &[
+        MIGRATIONS[0],
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+         ALTER TABLE events ADD COLUMN kind TEXT;",
+        "INSERT INTO notes SELECT id, text FROM events;
+         DROP TABLE grids;",
+    ];
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn old(name: &str) -> Folder {
+        let dir = std::env::temp_dir().join(format!("gradus-record-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let mut store =
+            Store::create_with(&dir, &StudyRecord { seed: 7, ..StudyRecord::default() }, &LATER[..1]).unwrap();
+        store.set_arms(&[ArmRecord { key: "k".into(), ..ArmRecord::default() }]).unwrap();
+        store.insert_trial(&TrialRecord { key: "k".into(), ..TrialRecord::default() }).unwrap();
+        store.add_event("started").unwrap();
+        Folder(dir)
+    }
+
+    fn bytes(folder: &Folder) -> Vec<u8> {
+        fs::read(folder.0.join(FILE)).unwrap()
+    }
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date() {
+        let folder = old("older");
+        let store = Store::open_with(&folder.0, LATER).unwrap();
+        assert_eq!(store.study().unwrap().format, 3);
+        assert_eq!(store.study().unwrap().seed, 7);
+        assert_eq!(store.trials(&Filter::default()).unwrap().len(), 1);
+        let note: String = store.connection.query_row("SELECT text FROM notes", (), |row| row.get(0)).unwrap();
+        assert_eq!(note, "started");
+        drop(store);
+        // It is as a new one now, and too new for us.
+        drop(Store::open_with(&folder.0, LATER).unwrap());
+        assert_eq!(Store::open(&folder.0).unwrap_err().kind(), Kind::Newer);
+    }
+
+    #[test]
+    fn a_step_that_fails_changes_nothing() {
+        let folder = old("failing");
+        let before = bytes(&folder);
+        for bad in ["INSERT INTO nowhere VALUES (1);", "INSERT INTO trials VALUES (1, 1, 1, 'done', '', 0);"] {
+            let steps = [LATER[0], LATER[1], bad];
+            assert!(Store::open_with(&folder.0, &steps).is_err());
+            assert_eq!(bytes(&folder), before);
+        }
+        drop(Store::open(&folder.0).unwrap());
+    }
+
+    #[test]
+    fn a_reader_does_not_change_an_older_file() {
+        let folder = old("older-read");
+        let c = Connection::open(folder.0.join(FILE)).unwrap();
+        let e = check(&c, &folder.0, LATER, false).unwrap_err();
+        assert!(e.kind() == Kind::Older && e.to_string().contains("version 1 of 3"), "{e}");
+    }
 }

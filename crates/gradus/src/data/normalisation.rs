@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::Dataset;
+use super::{Dataset, Schema};
 use crate::{Result, fail};
 
 /// The mean and the standard deviation of each input: x becomes (x − mean) / sd.
@@ -48,6 +48,19 @@ impl Normalisation {
     /// whatever it is called there.
     pub fn of(&self, name: &str) -> Option<&Scale> {
         self.inputs.get(name).or_else(|| self.inputs.values().next().filter(|_| self.inputs.len() == 1))
+    }
+
+    /// Checks what a file says: the scale of each input has its size, and numbers to divide by.
+    pub(crate) fn check(&self, schema: &Schema) -> Result<()> {
+        for (name, info) in &schema.inputs {
+            let Some(Scale { mean, sd }) = self.of(name) else { continue };
+            let features = if let [features] = info.shape[..] { features } else { 1 };
+            let numbers = mean.iter().all(|m| m.is_finite()) && sd.iter().all(|s| s.is_finite() && *s > 0.0);
+            if mean.len() != features || sd.len() != features || !numbers {
+                fail!(File, "the scale of input `{name}` is not {features} means and standard deviations");
+            }
+        }
+        Ok(())
     }
 
     /// Normalises a data set in place; inputs that have no scale stay as they are.

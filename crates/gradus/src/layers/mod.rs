@@ -82,7 +82,8 @@ pub trait Layer: Debug + Send + Sync {
         1
     }
 
-    /// Emits `y = f(x)`; returns `y` and the backward pass.
+    /// Emits `y = f(x)`; returns `y` and the backward pass. A layer that returns `x` itself must pass `dy` on as it is:
+    /// one that does not must emit a value of its own.
     fn emit(&self, e: &mut Emit<'_>, x: Value) -> (Value, Back);
 }
 

@@ -26,15 +26,17 @@ pub struct Evaluation {
     /// Samples.
     pub samples: usize,
     /// The sum of all losses, each times its weight.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// For each loss: the loss itself, without its weight, and the scores of the output it judges.
+    /// For each loss: the loss itself, without its weight, and the scores of the value it judges.
     pub of: IndexMap<String, Scores>,
 }
 
-/// Scores of one output against one target. Averages over samples; accuracy and error in points from 0 to 100.
+/// Scores of the value that a loss judges against its target. Averages over samples; accuracy and error in points from 0 to 100.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// The loss.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
     /// Share of samples whose class is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +53,11 @@ pub struct Scores {
     /// 1 − Σ (t − y)² / Σ (t − t̄)².
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
+}
+
+/// A number; NaN for `null`, which is what JSON has for a number that is not finite.
+fn number<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
 }
 
 /// Which part of the data a metric is taken on.
@@ -214,6 +221,8 @@ struct Tally {
     values: usize,
     squares: f64,
     absolutes: f64,
+    /// Sums of the targets and their squares, less the first target: large targets that differ little leave digits.
+    first: f64,
     sum: f64,
     sum_squares: f64,
 }
@@ -235,11 +244,14 @@ impl Tally {
                     let Some(t) = values.as_slice().map(|v| &v[at * y.len()..][..y.len()]) else { return };
                     for (y, t) in y.iter().zip(t) {
                         let (y, t) = (f64::from(*y), f64::from(*t));
+                        if self.values == 0 {
+                            self.first = t;
+                        }
                         self.values += 1;
                         self.squares += (y - t) * (y - t);
                         self.absolutes += (y - t).abs();
-                        self.sum += t;
-                        self.sum_squares += t * t;
+                        self.sum += t - self.first;
+                        self.sum_squares += (t - self.first) * (t - self.first);
                     }
                 }
             }
@@ -276,16 +288,8 @@ impl Net {
         let mut tallies = vec![Tally::default(); graph.losses.len()];
         let mut sums = vec![0.0; graph.losses.len()];
         for batch in data.batches(EVAL_BATCH) {
-            let losses = self.evaluate_batch(&batch, |name, output| {
-                for (loss, tally) in graph.losses.iter().zip(&mut tallies) {
-                    let branch = &graph.branches[loss.branch];
-                    // A loss that judges a value inside of a branch (logits before a softmax) is scored by the branch's
-                    // end where that has the same shape.
-                    if branch.name == name && branch.shape(loss.after) == output.dims() {
-                        tally.add(&output, &batch, &graph, loss);
-                    }
-                }
-            });
+            let losses =
+                self.evaluate_batch(&batch, |i, output| tallies[i].add(&output, &batch, &graph, &graph.losses[i]));
             for ((sum, value), loss) in sums.iter_mut().zip(losses).zip(&graph.losses) {
                 *sum += value * samples_in(loss, batch.len());
             }
@@ -338,6 +342,33 @@ mod tests {
         assert_eq!(class(&[0.5, 2.0, 2.0]), Some(1));
         assert_eq!(class(&[f32::NAN, 2.0]), None);
         assert_eq!((class(&[0.5]), class(&[0.6])), (Some(0), Some(1)));
+    }
+
+    #[test]
+    fn r2_of_large_and_of_constant_targets() {
+        use crate::prelude::*;
+        use ndarray::{ArrayD, IxDyn};
+        let x = ArrayD::from_shape_fn(IxDyn(&[99, 1]), |i| i[0] as f32);
+        // Half a unit of spread around `at`; predicted is `at` itself.
+        for (at, spread, want) in [(1.6e7, 1.0, Some(-1.0)), (0.5, 1.0, Some(-1.0)), (0.3, 0.0, None), (1e7, 0.0, None)]
+        {
+            let y = ArrayD::from_shape_fn(IxDyn(&[99, 1]), |i| at as f32 + (i[0] % 2) as f32 * spread);
+            let data = Dataset::from_arrays(x.clone(), Target::Values(y)).unwrap();
+            let mut net = Sequential::new([1]).add(Linear::new(1)).loss(MSELoss::new()).build(Seed(1)).unwrap();
+            net.set_param("net.0.weight", &ArrayD::zeros(IxDyn(&[1, 1]))).unwrap();
+            net.set_param("net.0.bias", &ArrayD::from_elem(IxDyn(&[1]), at)).unwrap();
+            let r2 = net.evaluate(&data).unwrap().of["loss"].r2;
+            assert_eq!(r2.map(|r2| (r2 * 20.0).round() / 20.0), want, "{at}: {r2:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_read_back_as_nan() {
+        let scores = Scores { loss: f64::INFINITY, ..Scores::default() };
+        let evaluation = Evaluation { loss: f64::NAN, of: [("a".to_string(), scores)].into(), ..Evaluation::default() };
+        let text = serde_json::to_string(&evaluation).unwrap();
+        let back: Evaluation = serde_json::from_str(&text).unwrap();
+        assert!(back.loss.is_nan() && back.of["a"].loss.is_nan());
     }
 
     #[test]

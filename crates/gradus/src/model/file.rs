@@ -64,6 +64,8 @@ pub struct Training {
     pub settings: Settings,
     /// Samples it trains on.
     pub samples: usize,
+    /// What identifies them, and the validation samples.
+    pub data: u64,
     /// Updates made.
     pub updates: u64,
     /// Batches seen.
@@ -179,12 +181,20 @@ impl ModelFile {
         }
     }
 
-    /// The graph of the network in the file.
+    /// The graph of the network in the file. Its arrays are all there: so nobody asks for memory that the file itself does
+    /// not fill.
     ///
     /// # Errors
-    /// When the architecture names a layer that `registry` does not have, or does not resolve.
+    /// When the architecture names a layer that `registry` does not have, or does not resolve; [`Kind::File`] naming the
+    /// first tensor that is missing or of another shape, or a normalisation that does not fit the inputs.
     pub fn graph(&self, registry: &Registry) -> Result<Graph> {
-        Graph::resolve(&self.meta.architecture, &self.meta.schema, registry)
+        let graph = Graph::resolve(&self.meta.architecture, &self.meta.schema, registry)?;
+        let params = graph.params.iter().map(|p| (&p.name, &p.shape));
+        for (name, shape) in params.chain(graph.buffers.iter().map(|b| (&b.name, &b.shape))) {
+            self.tensor(name, shape)?;
+        }
+        self.meta.normalisation.as_ref().map_or(Ok(()), |n| n.check(&graph.schema))?;
+        Ok(graph)
     }
 }
 

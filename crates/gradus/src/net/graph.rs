@@ -161,6 +161,18 @@ pub struct LossNode {
 /// asked for.
 const MAX_NUMBERS: usize = 1 << 31;
 
+/// The most branches and layers a network may have together: a file that names more is refused in no time.
+const MAX_LAYERS: usize = 10_000;
+
+/// Refuses samples of no numbers at all, or of too many.
+fn check_size(shape: &[usize]) -> Result<()> {
+    let numbers = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    if shape.is_empty() || numbers.is_none_or(|n| n == 0 || n > MAX_NUMBERS) {
+        fail!(Shape, "a sample of {} is refused", shape_text(shape));
+    }
+    Ok(())
+}
+
 impl Graph {
     /// Resolves an architecture against the inputs and targets of a data set.
     ///
@@ -218,6 +230,13 @@ impl Resolver<'_> {
         if arch.branches.is_empty() {
             fail!(Config, "the network has no branch");
         }
+        let count = |b: &Branch| b.like.as_ref().or(b.share.as_ref()).map_or(1 + b.layers.len(), |_| 1);
+        if arch.branches.values().map(count).sum::<usize>() > MAX_LAYERS {
+            fail!(Config, "a network of more than {MAX_LAYERS} branches and layers");
+        }
+        for (name, info) in &self.schema.inputs {
+            check_size(&info.shape).map_err(|e| e.at(format!("input `{name}`")))?;
+        }
         for name in arch.branches.keys() {
             check_name("branch", name)?;
             if self.schema.inputs.contains_key(name) {
@@ -230,13 +249,17 @@ impl Resolver<'_> {
         let default = arch.init.as_deref().map_or(Ok(Init::default()), Init::named)?;
         let order = self.order()?;
         let mut branches: Vec<Option<BranchNode>> = vec![None; arch.branches.len()];
-        let (mut params, mut buffers) = (Vec::new(), Vec::new());
+        let (mut params, mut buffers, mut layers) = (Vec::new(), Vec::new(), 0);
         for &index in &order {
             let (name, branch) = arch.branches.get_index(index).expect("order is of branches");
             let node = self.branch(name, branch, &branches, default, &mut params, &mut buffers).map_err(|e| {
                 // A layer's error already begins with its path, which begins with the branch.
                 if e.to_string().starts_with(&format!("{name}.")) { e } else { e.at(name) }
             })?;
+            layers += node.layers.len();
+            if layers > MAX_LAYERS {
+                fail!(Config, "a network of more than {MAX_LAYERS} branches and layers");
+            }
             branches[index] = Some(node);
         }
         let mut branches: Vec<BranchNode> = branches.into_iter().flatten().collect();
@@ -308,13 +331,16 @@ impl Resolver<'_> {
             }
             needs.push(list);
         }
-        let mut order: Vec<usize> = Vec::new();
+        let (mut order, mut placed) = (Vec::new(), vec![false; needs.len()]);
         while order.len() < needs.len() {
-            match (0..needs.len()).find(|i| !order.contains(i) && needs[*i].iter().all(|n| order.contains(n))) {
-                Some(next) => order.push(next),
+            match (0..needs.len()).find(|i| !placed[*i] && needs[*i].iter().all(|n| placed[*n])) {
+                Some(next) => {
+                    placed[next] = true;
+                    order.push(next);
+                }
                 None => {
                     let stuck: Vec<&str> = (0..needs.len())
-                        .filter(|i| !order.contains(i))
+                        .filter(|i| !placed[*i])
                         .map(|i| branches.get_index(i).expect("in range").0.as_str())
                         .collect();
                     fail!(Config, "these branches feed each other in a circle: {}", stuck.join(", "));
@@ -345,6 +371,7 @@ impl Resolver<'_> {
             shapes.push(shape);
         }
         let input = join(branch.join, &branch.from, &shapes)?;
+        check_size(&input)?;
         let mut node = BranchNode {
             name: name.to_string(),
             feeds,
@@ -401,13 +428,7 @@ impl Resolver<'_> {
             let layer = made.map_or_else(|| self.registry.make_layer(spec), Ok).map_err(place)?;
             let mut declared = Declare::default();
             let output = layer.declare(&shape, &mut declared).map_err(place)?;
-            let numbers = output.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-            if numbers.is_none_or(|n| n == 0 || n > MAX_NUMBERS) {
-                return Err(place(Error::new(
-                    Kind::Shape,
-                    format!("an output of {} numbers is refused", shape_text(&output)),
-                )));
-            }
+            check_size(&output).map_err(place)?;
             let init = match spec.args.get("init") {
                 None => default,
                 Some(Arg::Text(name)) => Init::named(name).map_err(place)?,
@@ -522,6 +543,9 @@ impl Resolver<'_> {
             }
         }
         loss.declare(branches[branch].shape(after), &info)?;
+        if let TargetInfo::Classes { per_sample: Some(k), .. } = &self.schema.targets[target] {
+            check_size(&[*k])?;
+        }
         Ok(LossNode { name: name.to_string(), loss, branch, after, target, target_index, weight: written.weight })
     }
 }
@@ -560,13 +584,16 @@ fn join(join: Join, from: &[Tap], shapes: &[Vec<usize>]) -> Result<Vec<usize>> {
     Ok(all)
 }
 
-/// Outputs are every branch that a loss names or nobody consumes; the one of the first loss comes first.
+/// Outputs are every branch that a loss names or whose end nobody consumes; the one of the first loss comes first.
 fn outputs(graph: &Graph) -> Vec<(String, Vec<usize>)> {
-    let consumed = |i: usize| {
-        graph.branches.iter().any(|b| b.feeds.iter().any(|f| matches!(f, Feed::Branch { branch, .. } if *branch == i)))
-    };
+    let mut consumed = vec![false; graph.branches.len()];
+    for feed in graph.branches.iter().flat_map(|b| &b.feeds) {
+        if let Feed::Branch { branch, after, .. } = feed {
+            consumed[*branch] |= *after == graph.branches[*branch].layers.len();
+        }
+    }
     let mut list: Vec<usize> = graph.losses.iter().map(|l| l.branch).collect();
-    list.extend((0..graph.branches.len()).filter(|i| !consumed(*i)));
+    list.extend((0..graph.branches.len()).filter(|i| !consumed[*i]));
     let mut seen = Vec::new();
     list.retain(|i| {
         !seen.contains(i) && {

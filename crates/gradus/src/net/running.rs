@@ -40,7 +40,7 @@ enum Use {
     Given,
     /// The main output, as the network predicts.
     Predict,
-    /// All outputs and losses, as the network predicts.
+    /// The losses and what they judge, as the network predicts.
     Evaluate,
     /// The value after every ReLU, and every output.
     Probe,
@@ -217,16 +217,14 @@ impl Net {
             }
             return i;
         }
-        let names = |all: bool| -> Vec<String> {
-            self.graph.outputs.iter().take(if all { usize::MAX } else { 1 }).map(|(n, _)| n.clone()).collect()
-        };
+        let main = || self.graph.outputs.iter().take(1).map(|(name, _)| name.clone()).collect();
         let roots = match of {
             Use::Train(_) if self.graph.losses.is_empty() => Roots::BackwardFrom { buffers: true },
             Use::Train(_) => Roots::Train { inputs: false },
             Use::Given => Roots::BackwardFrom { buffers: false },
-            Use::Predict => Roots::Infer { outputs: names(false), losses: false },
+            Use::Predict => Roots::Infer { outputs: main(), losses: false },
             Use::Probe => Roots::Probe,
-            Use::Evaluate => Roots::Infer { outputs: names(true), losses: true },
+            Use::Evaluate => Roots::Infer { outputs: Vec::new(), losses: true },
         };
         let program = Arc::new(compile(&self.graph, &roots));
         let kind = if let Use::Train(kind) = of { kind } else { PlanKind::Fused };
@@ -260,11 +258,11 @@ impl Net {
     /// Copies the output `index` of a slot to where [`Output`] can borrow it.
     fn take_output(&mut self, slot: usize, index: usize, batch: usize) -> Output<'_> {
         let Slot { plan, program, .. } = &self.slots[slot];
-        let (name, &value) = program.outputs.get_index(index).expect("a program has outputs");
-        let len = program.info(value).len(batch);
+        let value = program.outputs[index];
+        let info = program.info(value);
+        let len = info.len(batch);
         self.exec.read(*plan, value, batch, &mut self.output[..len]);
-        let dims = &self.graph.outputs.iter().find(|(n, _)| n == name).expect("outputs are the graph's").1;
-        Output::new(&self.output[..len], batch, dims)
+        Output::new(&self.output[..len], batch, &info.dims)
     }
 
     fn train_slot(&self) -> usize {
@@ -473,8 +471,9 @@ impl Net {
     /// want speed; [`Net::fit`] does the rest too.
     ///
     /// # Panics
-    /// When the batch has not the inputs and targets the network reads.
+    /// When the batch has not the inputs and targets the network reads, or the network has no loss.
     pub fn train_step(&mut self, batch: &Batch<'_>, rate: f64) -> f64 {
+        assert!(!self.graph.losses.is_empty(), "train_step: the network has no loss");
         exec::check_batch(&self.graph, batch, true).unwrap_or_else(|e| panic!("train_step: {e}"));
         self.assert_enough("train_step", batch);
         let loss = self.train_batch(batch);
@@ -522,7 +521,11 @@ impl Net {
         let betas = self.optimizer.as_ref().map_or([1.0; 2], |o| o.betas());
         self.powers = [1.0; 2];
         for _ in 0..updates {
-            self.powers = [self.powers[0] * betas[0], self.powers[1] * betas[1]];
+            let next = [self.powers[0] * betas[0], self.powers[1] * betas[1]];
+            if next == self.powers {
+                break; // and so for ever: the number of updates is a file's, and may be any
+            }
+            self.powers = next;
         }
     }
 
@@ -549,17 +552,16 @@ impl Net {
         Ok(self.take_output(slot, 0, batch.len()))
     }
 
-    /// Runs a batch through the network as it predicts, with its losses, and hands every output and loss to `see`: the
-    /// losses by the graph's order, and a reader of outputs.
-    pub(crate) fn evaluate_batch(&mut self, batch: &Batch<'_>, mut see: impl FnMut(&str, Output<'_>)) -> Vec<f64> {
+    /// Runs a batch through the network as it predicts, with its losses; hands what each loss judges to `see`, by the
+    /// loss's position, and returns the losses.
+    pub(crate) fn evaluate_batch(&mut self, batch: &Batch<'_>, mut see: impl FnMut(usize, Output<'_>)) -> Vec<f64> {
         let slot = self.slot(Use::Evaluate, batch.len());
         let plan = self.slots[slot].plan;
         self.exec.feed(plan, batch, true, true);
         let step = self.step(batch.len());
         self.exec.run(plan, Phase::Forward, Phase::Loss, &step);
-        for i in 0..self.slots[slot].program.outputs.len() {
-            let name = self.graph.clone();
-            see(&name.outputs[i].0, self.take_output(slot, i, batch.len()));
+        for i in 0..self.graph.losses.len() {
+            see(i, self.take_output(slot, i, batch.len()));
         }
         let Slot { plan, program, .. } = &self.slots[slot];
         program.losses.values().map(|(v, _)| self.exec.number(*plan, *v)).collect()

@@ -36,7 +36,8 @@ impl Window {
         let &[_, h, w] = x else {
             fail!(Shape, "{layer} wants images (channels, height, width), found {}", shape_text(x));
         };
-        let padded = (h + 2 * self.padding.0, w + 2 * self.padding.1);
+        let pad = |size: usize, by: usize| size.saturating_add(by.saturating_mul(2));
+        let padded = (pad(h, self.padding.0), pad(w, self.padding.1));
         if self.kernel.0 > padded.0 || self.kernel.1 > padded.1 {
             let padded = shape_text(&[padded.0, padded.1]);
             fail!(
@@ -50,7 +51,10 @@ impl Window {
 
     /// Height and width of what it gives on images that it fits: ⌊(size + 2·padding − kernel)/stride⌋ + 1.
     pub(super) fn outputs(&self, h: usize, w: usize) -> (usize, usize) {
-        let count = |size, kernel, stride, padding| (size + 2 * padding - kernel) / stride + 1;
+        // Saturating: a mistyped padding is refused for the size of what it gives.
+        let count = |size: usize, kernel, stride, padding: usize| {
+            (size.saturating_add(padding.saturating_mul(2)) - kernel) / stride + 1
+        };
         (count(h, self.kernel.0, self.stride.0, self.padding.0), count(w, self.kernel.1, self.stride.1, self.padding.1))
     }
 

@@ -15,7 +15,8 @@ pub enum Roots {
         /// Whether the gradients of the inputs are wanted.
         inputs: bool,
     },
-    /// These outputs, of the network as it predicts; with `losses` the losses that these outputs lead to.
+    /// These outputs, of the network as it predicts; with `losses` all losses too, and each value that a loss judges as
+    /// the output `loss.NAME`.
     Infer {
         /// Names of branches.
         outputs: Vec<String>,
@@ -86,12 +87,11 @@ pub fn compile(graph: &Graph, roots: &Roots) -> Program {
     if want_losses {
         e.phase = Phase::Loss;
         for loss in &graph.losses {
-            // A loss of a head that was not asked for would bring the whole head back.
-            if matches!(roots, Roots::Infer { outputs, .. } if !outputs.contains(&graph.branches[loss.branch].name)) {
-                continue;
-            }
             e.path = format!("loss.{}", loss.name);
             let x = ends[loss.branch][loss.after];
+            if !train {
+                e.program.outputs.insert(e.path.clone(), x);
+            }
             let mut t = e.target(loss.target);
             if let Some(index) = loss.target_index {
                 t = e.narrow(t, index, 1, true);
@@ -207,6 +207,10 @@ fn backward<'g>(e: &mut Emit<'g>, graph: &'g Graph, tape: Vec<Tape>, grads: &mut
         e.layer = step.layer.map(|(branch, at)| &graph.branches[branch].layers[at]);
         // `Identity` passes its input on: there is nothing to sum and nothing to emit.
         if step.inputs == [step.output] {
+            if let TapeBack::Layer(back) = step.back {
+                let dx = back(e, step.output);
+                assert!(dx == step.output, "{}: a layer that returns its input must return its gradient too", e.path);
+            }
             continue;
         }
         let Some(dy) = total(e, grads.shift_remove(&step.output).unwrap_or_default()) else { continue };

@@ -17,7 +17,7 @@ use crate::fail;
 use crate::metrics::{Evaluation, samples_in};
 use crate::model::ModelFile;
 use crate::net::Net;
-use crate::rng::permute;
+use crate::rng::{RNG_VERSION, absorb, permute};
 
 /// What a network is trained on and watched with.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,9 @@ pub struct Trainer<'a> {
 /// The prefix of the best epoch's parameters in a checkpoint.
 const BEST: &str = "best.";
 
+/// The most updates or passes that a checkpoint may claim: the random numbers of a step are addressed by 48 bits of it.
+const MOST_STEPS: u64 = 1 << 47;
+
 impl<'a> Trainer<'a> {
     /// Prepares a training of `net` from where it is, with a new optimiser.
     ///
@@ -154,7 +157,7 @@ impl<'a> Trainer<'a> {
     /// Takes up a training where a checkpoint left it: the same bits as if it had not stopped.
     ///
     /// # Errors
-    /// [`Kind::File`] when the file is damaged, no checkpoint, or of another network or other settings.
+    /// [`Kind::File`] when the file is damaged, no checkpoint, or of another network, other settings or other samples.
     pub fn resume(net: &'a mut Net, data: Data<'a>, settings: &Settings, path: &Path) -> Result<Trainer<'a>> {
         let file = ModelFile::read(path)?;
         let mut trainer = Trainer::new(net, data, settings)?;
@@ -177,6 +180,16 @@ impl<'a> Trainer<'a> {
         if file.meta.architecture != self.net.graph().architecture || file.meta.f64 != self.net.options().f64 {
             fail!(File, "the checkpoint was made with another network");
         }
+        if file.meta.rng != RNG_VERSION {
+            fail!(
+                File,
+                "the checkpoint's random numbers are those of `{}`, this program has `{RNG_VERSION}`",
+                file.meta.rng
+            );
+        }
+        if training.updates.max(training.passes) > MOST_STEPS {
+            fail!(File, "the checkpoint claims {} updates", training.updates.max(training.passes));
+        }
         if training.samples != self.order.len() {
             fail!(
                 File,
@@ -184,6 +197,9 @@ impl<'a> Trainer<'a> {
                 training.samples,
                 self.order.len()
             );
+        }
+        if training.data != self.fingerprint() {
+            fail!(File, "the checkpoint was made with other training or validation samples");
         }
         self.net.load_weights(file)?;
         let graph = self.net.graph().clone();
@@ -207,7 +223,23 @@ impl<'a> Trainer<'a> {
         self.net.set_counts(training.updates, training.passes);
         self.net.set_seed(crate::rng::Seed(file.meta.seed));
         self.progress = training.progress.clone();
+        // Whoever ended it wants it to go on, unless it has still no patience.
+        self.progress.stopped = self.out_of_patience();
         Ok(())
+    }
+
+    /// What identifies the samples that decide over a training.
+    fn fingerprint(&self) -> u64 {
+        let validation = self.data.validation.map_or(0, Dataset::fingerprint);
+        absorb(self.data.train.fingerprint(), validation)
+    }
+
+    /// Why training stops, if it has waited long enough for a better validation loss.
+    fn out_of_patience(&self) -> Option<String> {
+        let best = self.progress.best.map_or(0, |(_, epoch)| epoch);
+        let waited = self.progress.epochs.saturating_sub(best);
+        let over = self.settings.patience.is_some_and(|p| waited >= p);
+        over.then(|| format!("no better validation loss since epoch {best}"))
     }
 
     /// Where the training stands.
@@ -248,11 +280,13 @@ impl<'a> Trainer<'a> {
         let batches = self.order.len().div_ceil(self.settings.batch);
         for (b, rows) in self.order.chunks(self.settings.batch).enumerate() {
             if rows.len() < graph.least_batch {
-                tracing::warn!(
-                    "the last batch has {} sample(s), batch norm needs {}: it is passed over",
-                    rows.len(),
-                    graph.least_batch
-                );
+                if index == 0 {
+                    tracing::warn!(
+                        "the last batch has {} sample(s), batch norm needs {}: it is passed over in every epoch",
+                        rows.len(),
+                        graph.least_batch
+                    );
+                }
                 continue;
             }
             let batch = self.data.train.batch(rows);
@@ -308,18 +342,16 @@ impl<'a> Trainer<'a> {
             warnings,
             seconds: (trained, start.elapsed().as_secs_f64()),
         };
-        if let Some(v) = &epoch.validation {
-            if self.progress.best.is_none_or(|(best, _)| v.loss < best) {
-                self.progress.best = Some((v.loss, epoch.epoch));
-                if self.settings.keep == Keep::Best {
-                    self.best = Some(self.net.snapshot());
-                }
-            }
-            let best = self.progress.best.map_or(0, |(_, e)| e);
-            if self.settings.patience.is_some_and(|p| epoch.epoch - best >= p) {
-                self.progress.stopped = Some(format!("no better validation loss since epoch {best}"));
+        if let Some(v) = &epoch.validation
+            && v.loss.is_finite()
+            && self.progress.best.is_none_or(|(best, _)| v.loss < best)
+        {
+            self.progress.best = Some((v.loss, epoch.epoch));
+            if self.settings.keep == Keep::Best {
+                self.best = Some(self.net.snapshot());
             }
         }
+        self.progress.stopped = self.out_of_patience();
         self.progress.history.push(epoch);
         Ok(self.progress.history.last().expect("just pushed"))
     }
@@ -373,6 +405,7 @@ impl<'a> Trainer<'a> {
         file.meta.training = Some(crate::model::Training {
             settings: self.settings.clone(),
             samples: self.order.len(),
+            data: self.fingerprint(),
             updates,
             passes,
             progress: self.progress.clone(),

@@ -103,7 +103,7 @@ impl Schedule for StepLR {
     }
 }
 
-/// Down along half a cosine to `eta_min` at the last epoch.
+/// Down along half a cosine, to `eta_min` at epoch `T_max` (from 0 on): left out, that is the one after the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineAnnealingLR {
     /// Epochs of the half cosine; all of them when `None`.

@@ -79,8 +79,8 @@ impl Settings {
             }
         }
         for (key, value) in [("clip_norm", self.clip_norm), ("clip_value", self.clip_value)] {
-            if value.is_some_and(|v| v.is_nan() || v <= 0.0) {
-                fail!(Argument, "`{key}` must be a number above 0");
+            if value.is_some_and(|v| !(v.is_finite() && v > 0.0)) {
+                fail!(Argument, "`{key}` must be a finite number above 0");
             }
         }
         if self.patience == Some(0) {
@@ -105,5 +105,30 @@ impl Settings {
     /// When there is none of that name, or its arguments do not fit.
     pub fn make_schedule(&self) -> Result<Option<Box<dyn Schedule>>> {
         self.schedule.as_ref().map(|s| find(SCHEDULES, "schedule", &s.name)?.build(s)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let base = Settings::default;
+        for x in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            for wrong in [Settings { clip_norm: Some(x), ..base() }, Settings { clip_value: Some(x), ..base() }] {
+                assert!(wrong.check().unwrap_err().to_string().contains("must be a finite number above 0"), "{x}");
+            }
+            let wrong = Settings { optimizer: Spec::new("SGD").arg("lr", x), ..base() };
+            assert_eq!(wrong.check().is_err(), x != 0.0, "{x}");
+        }
+        for wrong in [
+            Settings { epochs: 0, ..base() },
+            Settings { batch: 0, ..base() },
+            Settings { accumulate: 0, ..base() },
+            Settings { patience: Some(0), ..base() },
+        ] {
+            assert!(wrong.check().unwrap_err().to_string().contains("a whole number from 1 on"));
+        }
     }
 }

@@ -160,6 +160,16 @@ fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(u
             life.1 = i;
         }
     }
+    if kind == PlanKind::Stepwise
+        && let Some(end) = nodes.iter().rposition(|n| n.phase == Phase::Loss)
+    {
+        // `loss` may be called again after one forward pass: what it reads of that outlives its last reader.
+        for v in nodes.iter().filter(|n| n.phase == Phase::Loss).flat_map(|n| &n.reads) {
+            if let Some(life) = lives[v.index()].as_mut().filter(|l| nodes[l.0].phase == Phase::Forward) {
+                life.1 = life.1.max(end);
+            }
+        }
+    }
     let last = nodes.len();
     for v in program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values())
     {
