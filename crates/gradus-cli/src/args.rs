@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, eval, explain, help, inspect, list, new, plan, predict, schema, train};
+use crate::commands::{
+    check, completions, eval, explain, help, inspect, list, new, plan, predict, schema, study, train,
+};
 use crate::failure::Outcome;
 
 /// Trains small and medium neural networks, and answers questions about them.
@@ -17,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   gradus train disk                    train a built-in study's network
   gradus train pairs --arm net2        another of its networks
+  gradus study run pairs               all its arms, over many rounds, and a verdict
   gradus new mine --from pairs         a study of your own to edit: mine.toml
   gradus list                          what there is; gradus help Conv2d explains it
 
@@ -25,6 +28,7 @@ Exit codes: 0; 1 a check failed; 2 a mistake of yours; 3 the training diverged; 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Train(train::Train),
+    Study(study::Study),
     Eval(eval::Eval),
     Predict(predict::Predict),
     Inspect(inspect::Inspect),
@@ -43,6 +47,7 @@ impl Command {
     pub fn run(&self) -> Outcome {
         match self {
             Command::Train(c) => c.run(),
+            Command::Study(c) => c.run(),
             Command::Eval(c) => c.run(),
             Command::Predict(c) => c.run(),
             Command::Inspect(c) => c.run(),

@@ -47,6 +47,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// The flag itself, for a library that looks at it.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// Whether the user has asked to stop.
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)

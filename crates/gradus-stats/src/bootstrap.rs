@@ -101,6 +101,11 @@ mod tests {
         assert_eq!(plain(&[1.0, 2.0]), Some(Interval { low: 1.0, high: 2.0 }));
         assert!(bca(&[1.0, 2.0], 0.95, Width::Plain, 0, 1).is_err());
         assert!(bca(&[1.0, f64::NAN], 0.95, Width::Plain, 9, 1).is_err());
+        // So few resamples that all may lie on one side of the mean.
+        for seed in 0..20 {
+            let i = bca(&[1.0, 2.0, 4.0, 3.5], 0.95, Width::Plain, 1, seed).unwrap().unwrap();
+            assert!(i.low >= 1.0 && i.low <= i.high && i.high <= 4.0, "{i:?}");
+        }
         // An extreme skew and confidence reach the pole and stay inside the data.
         let mut skewed = vec![0.0; 50];
         skewed[7] = 1.0;
@@ -121,6 +126,17 @@ mod tests {
         assert_ne!(first, other);
         let wider = bca(&values, 0.95, Width::Expanded, 4000, 9).unwrap().unwrap();
         assert!(wider.low < first.low && wider.high > first.high);
+    }
+
+    /// The same bits on every machine: no system's logarithm, no order of threads.
+    #[test]
+    fn bits() {
+        let values = [0.3, 1.9, -0.4, 2.2, 0.8, 5.0, 0.1, 1.1];
+        let interval = bca(&values, 0.95, Width::Expanded, 4000, 9).unwrap().unwrap();
+        assert_eq!(
+            [interval.low.to_bits(), interval.high.to_bits()],
+            [4_600_652_199_340_330_190, 4_614_762_194_731_700_300]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Mean and standard deviation.
 //!
-//! Two passes, each with its rounding error taken back (Chan, Golub, LeVeque 1983): m = Σx/n, then m += Σ(x − m)/n;
-//! s² = (Σ(x − m)² − (Σ(x − m))²/n)/(n − 1).
+//! Two passes, and the mean with its rounding error taken back: m = Σx/n, then m += Σ(x − m)/n; s² = Σ(x − m)²/(n − 1). (Chan,
+//! Golub and LeVeque 1983 correct the square instead, which comes to the same.)
 
 use crate::error::{Result, check};
 
@@ -37,13 +37,11 @@ impl Moments {
         // Tiny deviations are measured in their own unit, so that their squares are not lost.
         let widest = values.iter().map(|x| (x - mean).abs()).fold(0.0, f64::max);
         let unit = if widest < 1e-140 { widest } else { 1.0 };
-        let (mut squares, mut rest) = (0.0, 0.0);
-        for x in values {
+        let square = |x: &f64| {
             let d = (x - mean) / unit;
-            squares += d * d;
-            rest += d;
-        }
-        let variance = (squares - rest * rest / count) / (count - 1.0);
+            d * d
+        };
+        let variance = values.iter().map(square).sum::<f64>() / (count - 1.0);
         Self { n, mean, sd: Some(unit * variance.sqrt()) }
     }
 

@@ -258,9 +258,34 @@ mod tests {
         assert!(matches!(verdict(&[1.0; 6], None), Verdict::Better(_)));
         assert!(matches!(verdict(&[0.1; 6], Some(0.5)), Verdict::NoDifferenceThatMatters { .. }));
         assert!(matches!(verdict(&[0.1; 5], Some(0.5)), Verdict::Undecided { .. }));
+        // Three rounds would do for the t test; the sign-flip test needs six.
+        assert!(matches!(verdict(&[1.0, 1.01, 0.99], None), Verdict::Undecided { more: More::About(3), .. }));
         // Two of eight differ: it takes 24 rounds to see six that do.
         let rare = [0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 5.0, 0.0];
         assert!(matches!(verdict(&rare, None), Verdict::Undecided { more: More::About(n), .. } if n >= 16));
+    }
+
+    #[test]
+    fn the_sentence_and_the_tests_agree() {
+        // TOST at alpha alone would do, but the printed interval reaches beyond the margin.
+        let d = [0.3, -0.2, 0.5, 0.1, 0.4, -0.1, 0.2, 0.3, 0.0, 0.25];
+        let high = compare(&d, &Question::default()).unwrap().interval.unwrap().high;
+        let question = Question { margin: Some(0.97 * high), ..Question::default() };
+        let c = compare(&d, &question).unwrap();
+        assert!(c.equivalence.unwrap().p() <= 0.05 && c.interval.unwrap().high > 0.97 * high);
+        assert!(!matches!(c.verdict(), Verdict::NoDifferenceThatMatters { .. }));
+        // The sign-flip test alone would do, but the printed interval includes 0.
+        let c = compare(&[3.5, 1.5, 2.5, 4.0, -3.0, 3.5, 4.5, 2.5], &Question::default()).unwrap();
+        assert!(c.sign_flip.p <= 0.05 && c.interval.unwrap().contains(0.0));
+        assert!(matches!(c.verdict(), Verdict::Undecided { .. }));
+        // In a larger family, more rounds.
+        let mixed = [1.0, -0.8, 0.3, -0.4, 0.9, 0.1];
+        let c = compare(&mixed, &Question::default()).unwrap();
+        let rounds = |family| match c.verdict_in_family(1.0, family).unwrap() {
+            Verdict::Undecided { more: More::About(n), .. } => n,
+            other => panic!("{other:?}"),
+        };
+        assert!(rounds(10) > rounds(2) && rounds(2) > rounds(1));
     }
 
     #[test]

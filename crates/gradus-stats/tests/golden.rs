@@ -20,7 +20,7 @@ use gradus_stats::wilcoxon::{Method, wilcoxon};
 use serde_json::Value;
 
 /// How near an exact procedure comes, relative to the value.
-const EXACT: f64 = 1e-10;
+const EXACT: f64 = 1e-12;
 
 fn cases(name: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

@@ -23,6 +23,7 @@ pub mod help;
 pub mod keys;
 mod patch;
 mod read;
+pub mod run;
 mod schema;
 mod set;
 mod spec;

@@ -11,4 +11,5 @@ pub mod new;
 pub mod plan;
 pub mod predict;
 pub mod schema;
+pub mod study;
 pub mod train;

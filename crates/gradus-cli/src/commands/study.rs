@@ -1,0 +1,485 @@
+//! `gradus study`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use gradus::error::{Error, Kind};
+use gradus::rng::Seed;
+use gradus_record::{Outcome as Ending, Store, TrialRecord};
+use gradus_study::run::{self, Event, Mean, Summary, Task};
+use gradus_study::{Overrides, Study as Settings};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome, wrong};
+use crate::interrupt::Interrupt;
+use crate::print::{self, Align, count, many, number, quoted};
+use crate::progress::People;
+use crate::warnings;
+
+/// Run all arms of a study over many paired rounds, and say which is better
+///
+/// In a round all arms see the same data, start from the same weights where these have the same name and shape, and take the
+/// samples in the same order. Every finished trial is written to one file, study.sqlite in --out, at once: the same command
+/// goes on where it stopped, runs only what is new or changed, and gives the same bits with any number of threads.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  gradus study run pairs
+  gradus study run mine.toml --rounds 30 --threads 2
+  gradus study status runs/pairs
+  gradus study compare runs/pairs net1 net2      exits 1 when net2 is worse
+  gradus study replay runs/pairs net2 3          trains one trial again and checks its bits")]
+pub struct Study {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    Run(Run),
+    Status(Status),
+    Compare(Compare),
+    Show(Show),
+    Replay(Replay),
+    Export(Export),
+}
+
+/// Run what is missing of a study, and print its verdicts
+#[derive(Args, Debug)]
+struct Run {
+    /// A built-in study by name, or a study file
+    #[arg(value_name = "NAME|FILE")]
+    study: String,
+    /// The folder of its records; runs/NAME when left out
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Rounds, instead of the study's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rounds: Option<u64>,
+    /// Only this arm; may be given again
+    #[arg(long)]
+    arm: Vec<String>,
+    /// Changes a key of the study: --set train.epochs=10
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    set: Vec<String>,
+    /// The seed, instead of the study's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Trials that run at a time; all cores when left out
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Write the trained weights down too
+    #[arg(long)]
+    weights: bool,
+    /// Print one JSON document; what is for people goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Print the verdicts alone
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Print what a study's records say so far
+#[derive(Args, Debug)]
+struct Status {
+    /// The folder of its records
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compare two arms; exits 1 when B is worse than A
+#[derive(Args, Debug)]
+struct Compare {
+    /// The folder of the study's records
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// The arm that is compared with
+    a: String,
+    /// The arm that is compared
+    b: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// A trial, by its arm and round
+#[derive(Args, Debug)]
+struct Trial {
+    /// The folder of the study's records
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// The arm
+    arm: String,
+    /// The round, from 0 on
+    round: usize,
+}
+
+/// Print everything that is known of a trial, as JSON
+#[derive(Args, Debug)]
+struct Show {
+    #[command(flatten)]
+    trial: Trial,
+}
+
+/// Train one trial again, alone, and check that it gives the same bits; exits 1 when it does not
+#[derive(Args, Debug)]
+struct Replay {
+    #[command(flatten)]
+    trial: Trial,
+}
+
+/// Print all trials with their metrics, as a CSV table or as JSON
+#[derive(Args, Debug)]
+struct Export {
+    /// The folder of the study's records
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// JSON instead of CSV
+    #[arg(long)]
+    json: bool,
+}
+
+impl Study {
+    /// Does it.
+    pub fn run(&self) -> Outcome {
+        match &self.command {
+            Sub::Run(c) => c.run(),
+            Sub::Status(c) => c.run(),
+            Sub::Compare(c) => c.run(),
+            Sub::Show(c) => c.run(),
+            Sub::Replay(c) => c.run(),
+            Sub::Export(c) => c.run(),
+        }
+    }
+}
+
+impl Run {
+    fn run(&self) -> Outcome {
+        let study = self.settings()?;
+        let name = run::name(&study);
+        let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = run::Options {
+            out: out.clone(),
+            threads: self.threads.unwrap_or(cores),
+            arms: self.arm.clone(),
+            weights: self.weights,
+        };
+        let again = self.again(&out);
+        let interrupt = Interrupt::listen({
+            let again = again.clone();
+            move || print::to_people(&again)
+        })?;
+        let people = People::new(self.json, self.quiet);
+        let mut grid = Grid::new(people, &study);
+        let mut unread = Ok(());
+        let ended = run::run(&study, &options, interrupt.flag(), |event| {
+            if unread.is_ok() {
+                unread = grid.see(&event, &out);
+            }
+        });
+        grid.end();
+        unread?;
+        let ended = ended?;
+        if ended.interrupted && interrupt.asked() {
+            print::to_people(&again);
+            return Err(Failure::Interrupted);
+        }
+        let summary = run::summary(&Store::open_read(&out).map_err(stored)?)?;
+        if self.json {
+            print::json(&document(&summary, &out))?;
+        } else {
+            print::text(&table(&summary))?;
+            if !self.quiet {
+                print::text(&format!("records in {}\n", out.join(gradus_record::FILE).display()))?;
+            }
+        }
+        if ended.failed > 0 {
+            let message = format!("{} did not come to an end", many(ended.failed, "trial"));
+            return Err(Error::new(Kind::Diverged, message).into());
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Outcome<Settings> {
+        let overrides = Overrides::parse(self.set.iter().map(String::as_str))?;
+        let mut study = gradus_study::open(&self.study, &overrides)?;
+        if let Some(rounds) = self.rounds {
+            study.rounds = rounds as usize;
+        }
+        if let Some(seed) = self.seed {
+            study.seed = Seed(seed);
+        }
+        for arm in &self.arm {
+            study.arm(Some(arm))?;
+        }
+        Ok(study)
+    }
+
+    /// What to say to someone who stops it.
+    fn again(&self, out: &Path) -> String {
+        let mut command =
+            format!("gradus study run {} --out {}", quoted(&self.study), quoted(&out.display().to_string()));
+        self.rounds.iter().for_each(|n| command += &format!(" --rounds {n}"));
+        self.seed.iter().for_each(|n| command += &format!(" --seed {n}"));
+        self.arm.iter().for_each(|a| command += &format!(" --arm {}", quoted(a)));
+        self.set.iter().for_each(|s| command += &format!(" --set {}", quoted(s)));
+        format!("interrupted; every finished trial is kept. Go on with\n  {command}\n")
+    }
+}
+
+/// How far a study has come, arm by arm.
+struct Grid {
+    people: People,
+    bar: Option<ProgressBar>,
+    metric: String,
+    arms: Vec<(String, Vec<f64>)>,
+    started: Instant,
+    before: usize,
+    last: Option<Instant>,
+}
+
+impl Grid {
+    fn new(people: People, study: &Settings) -> Grid {
+        Grid {
+            people,
+            bar: None,
+            metric: study.compare.metric.clone(),
+            arms: study.arms.keys().map(|a| (a.clone(), Vec::new())).collect(),
+            started: Instant::now(),
+            before: 0,
+            last: None,
+        }
+    }
+
+    fn see(&mut self, event: &Event<'_>, out: &Path) -> Outcome {
+        match event {
+            Event::Begin { arms, done, total } => {
+                let rows: Vec<Vec<String>> = arms
+                    .iter()
+                    .map(|a| {
+                        let flops = print::operations(a.flops_training);
+                        vec![
+                            a.name.clone(),
+                            format!("{} parameters", count(a.parameters)),
+                            format!("{flops} operations a sample"),
+                        ]
+                    })
+                    .collect();
+                let missing = many(total - done, "trial");
+                self.people.say(&print::indented(&print::table(&[Align::Left, Align::Right, Align::Right], &rows)))?;
+                self.people.say(&format!(
+                    "{missing} to run, {} there already, in {}\n",
+                    count(*done),
+                    out.display()
+                ))?;
+                self.before = *done;
+                if self.people != People::Nowhere && std::io::stderr().is_terminal() && done < total {
+                    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} trials  {wide_msg}");
+                    let bar = ProgressBar::with_draw_target(Some(*total as u64), ProgressDrawTarget::stderr())
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                        .with_position(*done as u64);
+                    warnings::set_bar(Some(bar.clone()));
+                    self.bar = Some(bar);
+                }
+                Ok(())
+            }
+            Event::Trial { trial, done, total } => self.trial(trial, *done, *total),
+        }
+    }
+
+    fn trial(&mut self, trial: &TrialRecord, done: usize, total: usize) -> Outcome {
+        if let Ending::Diverged { cause, .. } = &trial.outcome {
+            warnings::warn(&format!("{}, round {}: {cause}", trial.arm, trial.round));
+        }
+        if let (Some(value), Some(arm)) =
+            (trial.metrics.get(&self.metric), self.arms.iter_mut().find(|(a, _)| *a == trial.arm))
+        {
+            arm.1.push(*value);
+        }
+        let rate = self.started.elapsed().as_secs_f64() / (done - self.before).max(1) as f64;
+        let left = print::seconds(rate * (total - done) as f64);
+        let means: Vec<String> = self
+            .arms
+            .iter()
+            .filter(|(_, v)| !v.is_empty())
+            .map(|(name, v)| format!("{name} {}", number(v.iter().sum::<f64>() / v.len() as f64)))
+            .collect();
+        let line = format!("{}: {}", self.metric, means.join(", "));
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(format!("{left} left  {line}"));
+            return Ok(());
+        }
+        // A line every five seconds is enough for a log.
+        if done < total && self.last.is_some_and(|t| t.elapsed() < Duration::from_secs(5)) {
+            return Ok(());
+        }
+        self.last = Some(Instant::now());
+        self.people.say(&format!("{done}/{total} trials  {line}  {left} left\n"))
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            warnings::set_bar(None);
+        }
+    }
+}
+
+impl Status {
+    fn run(&self) -> Outcome {
+        let summary = run::summary(&Store::open_read(&self.out).map_err(stored)?)?;
+        if self.json { print::json(&document(&summary, &self.out)) } else { print::text(&table(&summary)) }
+    }
+}
+
+impl Compare {
+    fn run(&self) -> Outcome {
+        let store = Store::open_read(&self.out).map_err(stored)?;
+        let comparison = run::compare(&store, &self.a, &self.b)?;
+        if self.json {
+            print::json(&comparison)?;
+        } else {
+            print::text(&sentence(&comparison))?;
+        }
+        if comparison.verdict == "worse" { Err(Failure::Check) } else { Ok(()) }
+    }
+}
+
+impl Trial {
+    fn open(&self) -> Outcome<(Store, TrialRecord)> {
+        let store = Store::open_read(&self.out).map_err(stored)?;
+        let arms = store.arms().map_err(stored)?;
+        let Some(arm) = arms.iter().find(|a| a.name == self.arm && a.active) else {
+            let known: Vec<&str> = arms.iter().filter(|a| a.active).map(|a| a.name.as_str()).collect();
+            return wrong(format!("there is no arm `{}`{}", self.arm, gradus::spec::suggest(&self.arm, &known)));
+        };
+        match store.trial(&arm.key, self.round).map_err(stored)? {
+            Some(trial) => Ok((store, trial)),
+            None => wrong(format!("arm `{}` has no round {} yet", self.arm, self.round)),
+        }
+    }
+}
+
+impl Show {
+    fn run(&self) -> Outcome {
+        print::json(&self.trial.open()?.1)
+    }
+}
+
+impl Replay {
+    fn run(&self) -> Outcome {
+        let (store, old) = self.trial.open()?;
+        let study = store.study().map_err(stored)?;
+        let arms = store.arms().map_err(stored)?;
+        let arm = arms.iter().find(|a| a.key == old.key).map(|a| a.resolved.read()).transpose().map_err(stored)?;
+        let Some(arm) = arm else { return wrong("the arm of the trial is not in the store") };
+        let weights = old.weights.is_some();
+        let task = Task { seed: Seed(study.seed), arm: &arm, key: &old.key, round: old.round, weights };
+        let Some(new) = run::trial(&task, &AtomicBool::new(false))? else { return Err(Failure::Interrupted) };
+        match old.difference(&new) {
+            None => print::text(&format!("{}, round {}: the same bits\n", old.arm, old.round)),
+            Some(what) => {
+                print::text(&format!("{}, round {}: not the same: {what}\n", old.arm, old.round))?;
+                Err(Failure::Check)
+            }
+        }
+    }
+}
+
+impl Export {
+    fn run(&self) -> Outcome {
+        let store = Store::open_read(&self.out).map_err(stored)?;
+        let trials = store.trials(&gradus_record::Filter::default()).map_err(stored)?;
+        if self.json {
+            return print::json(&trials);
+        }
+        let mut names: Vec<&String> = Vec::new();
+        for name in trials.iter().flat_map(|t| t.metrics.keys()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        // Arm names and metric names hold no commas or quotes.
+        let mut text = String::from("arm,round,outcome,train seconds,evaluate seconds");
+        names.iter().for_each(|n| text += &format!(",{n}"));
+        text.push('\n');
+        for t in &trials {
+            text += &format!("{},{},{},{},{}", t.arm, t.round, t.outcome.name(), t.seconds.train, t.seconds.evaluate);
+            for name in &names {
+                text += &t.metrics.get(*name).map_or(",".to_string(), |v| format!(",{v}"));
+            }
+            text.push('\n');
+        }
+        print::text(&text)
+    }
+}
+
+/// Verdicts, then a line for each arm.
+fn table(s: &Summary) -> String {
+    let mut text: String = s.comparisons.iter().map(sentence).collect();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let mut rows =
+        vec![["arm", "rounds", &s.metric, "sd", "95 % interval", "parameters", "s/round"].map(String::from).to_vec()];
+    let decimals = |x: f64| format!("{x:.2}");
+    for a in &s.arms {
+        let v = |f: &dyn Fn(&Mean) -> String| a.value.as_ref().map_or(String::new(), f);
+        rows.push(vec![
+            a.name.clone(),
+            a.rounds.to_string(),
+            v(&|m| decimals(m.mean)),
+            v(&|m| m.sd.map_or(String::new(), decimals)),
+            v(&|m| m.low.zip(m.high).map_or(String::new(), |(l, h)| format!("[{l:.2}, {h:.2}]"))),
+            count(a.parameters),
+            a.seconds_per_round.as_ref().map_or(String::new(), |m| decimals(m.mean)),
+        ]);
+    }
+    use Align::{Left, Right};
+    text += &print::table(&[Left, Right, Right, Right, Right, Right, Right], &rows);
+    for a in s.arms.iter().filter(|a| !a.stuck.is_empty() || a.diverged > 0) {
+        if !a.stuck.is_empty() {
+            let rounds: Vec<String> = a.stuck.iter().map(usize::to_string).collect();
+            text += &format!("{}: stuck in rounds {}: mean and sd hide that\n", a.name, rounds.join(", "));
+        }
+        if a.diverged > 0 {
+            text += &format!("{}: {} diverged\n", a.name, many(a.diverged, "round"));
+        }
+    }
+    text
+}
+
+/// A verdict with what may be behind it.
+fn sentence(c: &run::Comparison) -> String {
+    let mut text = String::new();
+    if !c.confounds.is_empty() {
+        text +=
+            &format!("{} and {} differ in more than their networks: {}\n", c.arm, c.baseline, c.confounds.join("; "));
+    }
+    text += &format!("{}.\n", c.sentence);
+    if !c.missing.is_empty() {
+        text += &format!("  {} of only one of the two are left out\n", many(c.missing.len(), "round"));
+    }
+    text
+}
+
+/// The JSON document of `run` and `status`.
+fn document(s: &Summary, out: &Path) -> Value {
+    let mut value = serde_json::to_value(s).unwrap_or_default();
+    value["out"] = json!(out);
+    value["report"] = Value::Null;
+    value
+}
+
+fn stored(e: gradus_record::Error) -> Failure {
+    Error::new(Kind::Io, e).into()
+}
