@@ -91,6 +91,13 @@ fn settings(optimizer: &str) -> Settings {
     Settings { epochs: 3, batch: 20, shuffle: false, optimizer: spec(optimizer), ..Settings::default() }
 }
 
+const SCHEDULES: &[&str] = &[
+    "StepLR step_size=1 gamma=0.7",
+    "CosineAnnealingLR warmup=1 eta_min=0.001",
+    "ConstantLR warmup=2",
+    "LinearLR start_factor=0.2 total_iters=2",
+];
+
 const OPTIMIZERS: &[&str] = &[
     "SGD lr=0.1",
     "SGD lr=0.05 momentum=0.9 nesterov=true weight_decay=0.001",
@@ -110,7 +117,7 @@ fn every_optimizer_gives_the_same_bits_in_every_way() {
     // 130 samples in batches of 20: the last one is short.
     let (graph, data) = (messy_net(), disk(130).train);
     for (i, optimizer) in OPTIMIZERS.iter().enumerate() {
-        let schedule = Some(spec(["StepLR step_size=1 gamma=0.7", "CosineAnnealingLR warmup=1 eta_min=0.001"][i % 2]));
+        let schedule = Some(spec(SCHEDULES[i % SCHEDULES.len()]));
         let settings = Settings { accumulate: 1 + i % 2, schedule, ..settings(optimizer) };
         let want = fit(&graph, Isa::PORTABLE, 1, &data, &settings);
         for isa in Isa::available() {

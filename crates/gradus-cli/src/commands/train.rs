@@ -115,6 +115,7 @@ impl Train {
             warnings::warn(&warning.to_string());
         }
         let graph = Graph::resolve(&arm.architecture, &split.train.schema(), &Registry::new())?;
+        graph.warnings().iter().for_each(|w| warnings::warn(w));
         if graph.parameters() == 0 {
             warnings::warn("nothing is trained: the network has no parameter that may change");
         }

@@ -40,6 +40,10 @@ impl Digits {
     /// The training and the test digits of a folder with the four MNIST files, `train-images-idx3-ubyte` and so on;
     /// each may end in `.gz`, and may have a dot before `idx`.
     pub fn from_dir(dir: &Path) -> Result<(Digits, Digits)> {
+        if !dir.is_dir() {
+            let what = if dir.exists() { "not a folder" } else { "no such folder" };
+            fail!(File, "{}: {what}; expected one with MNIST's four files", dir.display());
+        }
         let find = |part: &str, what: &str, kind: &str| {
             let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}{kind}-ubyte"));
             let mut paths = names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]);
@@ -55,8 +59,15 @@ impl Digits {
             }
         };
         let [train, test] = PARTS.map(|part| {
-            let images = read_images_file(&find(part, "images", "idx3")?)?;
-            let labels = read_labels_file(&find(part, "labels", "idx1")?)?;
+            let (images_path, labels_path) = (find(part, "images", "idx3")?, find(part, "labels", "idx1")?);
+            let (images, labels) = (read_images_file(&images_path)?, read_labels_file(&labels_path)?);
+            let (path, n) = (labels_path.display(), images.dim().0);
+            if n != labels.len() {
+                fail!(File, "{path}: {} labels, but {} has {n} images", labels.len(), images_path.display());
+            }
+            if let Some((i, label)) = labels.indexed_iter().find(|(_, label)| **label > 9) {
+                fail!(File, "{path}: byte {}: label {label}, expected a digit from 0 to 9", 8 + i);
+            }
             Digits::new(images, labels).map_err(|e| e.at(format_args!("{}: {part}", dir.display())))
         });
         Ok((train?, test?))
@@ -190,8 +201,8 @@ pub(super) mod tests {
         assert!(train.images.iter().all(|p| *p == 9) && test.images.iter().all(|p| *p == 8));
 
         for (bytes, expected) in [
-            (idx(&[2], &[3, 4]), "t10k: 1 images, but 2 labels"),
-            (idx(&[1], &[10]), "t10k: label 0 is 10; digits are 0 to 9"),
+            (idx(&[2], &[3, 4]), "t10k-labels-idx1-ubyte: 2 labels, but"),
+            (idx(&[1], &[10]), "t10k-labels-idx1-ubyte: byte 8: label 10, expected a digit from 0 to 9"),
         ] {
             write("t10k-labels-idx1-ubyte", &bytes);
             let error = Digits::from_dir(&folder.0).unwrap_err().to_string();

@@ -3,6 +3,7 @@
 mod architecture;
 mod graph;
 mod output;
+mod preflight;
 mod running;
 mod sequential;
 

@@ -85,6 +85,8 @@ pub struct Net {
     pending: u32,
     powers: [f64; 2],
     output: Vec<f32>,
+    /// Whether an output of zeros has been warned of.
+    warned: bool,
 }
 
 /// A parameter with its gradient: what [`Net::params`] lists.
@@ -143,6 +145,7 @@ impl Net {
             pending: 0,
             powers: [1.0; 2],
             output: Vec::new(),
+            warned: false,
         };
         net.reset(seed);
         net
@@ -283,6 +286,12 @@ impl Net {
         let step = self.step(batch.len());
         self.exec.run(plan, Phase::Forward, Phase::Forward, &step);
         self.stage = Stage::Forward { batch: batch.len() };
+        let zeros = self.take_output(slot, 0, batch.len()).iter().all(|y| *y == 0.0);
+        if zeros && !self.warned {
+            self.warned = true;
+            let name = &self.graph.outputs[0].0;
+            tracing::warn!("output `{name}` is 0 for the whole batch: dead ReLUs, perhaps; `Net::health` names them");
+        }
         self.take_output(slot, 0, batch.len())
     }
 

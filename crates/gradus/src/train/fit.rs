@@ -360,7 +360,7 @@ impl<'a> Trainer<'a> {
         let lost = self.net.params().into_iter().find(|p| !p.value.iter().all(|x| x.is_finite()));
         let losses: Vec<String> = {
             let graph = self.net.graph().clone();
-            graph.losses.iter().zip(self.net.fused_losses()).map(|(l, v)| format!("{} {v}", l.name)).collect()
+            graph.losses.iter().zip(self.net.fused_losses()).map(|(l, v)| format!("`{}` is {v}", l.name)).collect()
         };
         let cause = match lost {
             Some(p) => format!("`{}` holds a number that is not finite", p.name),
@@ -369,7 +369,7 @@ impl<'a> Trainer<'a> {
         Error::new(
             Kind::Diverged,
             format!(
-                "training diverged at epoch {}, batch {}: losses {}; {cause}. A lower learning rate may help",
+                "training diverged at epoch {}, batch {}: loss {}; {cause}. A lower learning rate may help",
                 epoch + 1,
                 batch + 1,
                 losses.join(", ")
