@@ -208,6 +208,7 @@ pub(super) mod tests {
             let error = Digits::from_dir(&folder.0).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        write("t10k-labels-idx1-ubyte", &idx(&[1], &[5]));
         write("t10k-images.idx3-ubyte", &idx(&[1, 28, 27], &[8; 756]));
         let error = Digits::from_dir(&folder.0).unwrap_err().to_string();
         assert!(error.ends_with("t10k: images of 28x27 pixels; digits have 28x28"), "{error}");
