@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(decode(&text).unwrap(), epochs);
         assert_eq!(decode(&encode(&[])).unwrap(), []);
         assert!(decode(&text.replace("[1,2,3]", "[1,2]")).unwrap_err().contains("2 epochs"));
+        assert!(decode(&text.replace("\"clipped\":[[0,0],", "\"clipped\":[")).unwrap_err().contains("3 epochs"));
         for n in 0..text.len() {
             assert!(text.get(..n).is_none_or(|t| decode(t).is_err()));
         }

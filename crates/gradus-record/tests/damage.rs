@@ -61,7 +61,7 @@ fn a_file_with_changed_bytes() {
     let (folder, bytes, good) = small();
     let mut random = Random(20);
     let (mut noticed, mut harmless) = (0, 0);
-    for i in 0..3000 {
+    for i in 0..1200 {
         let mut damaged = bytes.clone();
         for _ in 0..=(i % 3) {
             let at = random.below(bytes.len() as u64) as usize;

@@ -33,7 +33,15 @@ impl Disk {
     }
 
     fn again(&self, options: &str) {
-        assert!(quiet("mount", &["-o", &format!("remount,{options}"), &self.0.0.display().to_string()]));
+        // A process that another test is just starting may have our files open for a moment.
+        let (options, path) = (format!("remount,{options}"), self.0.0.display().to_string());
+        let done = (0..100).any(|_| {
+            quiet("mount", &["-o", &options, &path]) || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                false
+            }
+        });
+        assert!(done, "{options}");
     }
 }
 

@@ -200,6 +200,18 @@ fn a_reader_does_not_write_and_needs_no_lock() {
 }
 
 #[test]
+fn what_a_killed_process_left_half_made_is_no_hindrance() {
+    let folder = Folder::new("half-made");
+    for name in ["study.sqlite.new", "study.sqlite.new-journal", "study.lock"] {
+        std::fs::write(folder.0.join(name), "half of something").unwrap();
+    }
+    assert_eq!(Store::open(&folder.0).unwrap_err().kind(), Kind::Missing);
+    drop(filled(&folder.0, 1, 1));
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2);
+    Store::open(&folder.0).unwrap().check().unwrap();
+}
+
+#[test]
 fn a_reader_sees_a_growing_study() {
     let folder = Folder::new("growing");
     let mut writer = filled(&folder.0, 2, 1);
