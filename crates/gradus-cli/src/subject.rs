@@ -124,7 +124,4 @@ pub fn arm(study: &str, arm: Option<&str>, set: &[String]) -> Outcome<(Study, Ar
     Ok((found, chosen))
 }
 
-/// A study's name: that of its file.
-pub fn name(study: &Study) -> String {
-    Path::new(&study.file).file_stem().map_or_else(|| study.file.clone(), |s| s.to_string_lossy().into_owned())
-}
+pub use gradus_study::run::name;

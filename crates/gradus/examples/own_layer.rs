@@ -43,7 +43,7 @@ impl Layer for Gain {
         let back = move |e: &mut Emit<'_>, dy| {
             let name = e.name("product");
             let product = e.batched(&name, &dims);
-            e.op(Times2, &[dy, x], &[product]);
+            e.op(Times, &[dy, x], &[product]);
             e.sum_grad(g, product); // dg += Σ dy∗x
             let name = e.name("");
             let dx = e.batched(&name, &dims);
@@ -54,7 +54,7 @@ impl Layer for Gain {
     }
 }
 
-/// y(b, f) = x(b, f)·g(f). One product per number.
+/// y = x ∗ g, number by number; g is of the shape of x, or one row for all samples. One product per number.
 #[derive(Debug)]
 struct Times;
 
@@ -75,42 +75,13 @@ impl Op for Times {
 
     fn lower(&self, l: &mut gradus::exec::cpu::Lower<'_>) {
         let (x, g, y) = (l.read(0), l.read(1), l.write(0));
-        let (n, ld) = (x.layout.n, x.layout.ld);
+        // A parameter lies in the store as one row; a value has a row for each sample.
+        let one_row = g.span.len == g.layout.sample();
+        let layout = x.layout;
         l.kernel([x.span, g.span], [y.span], [], [], move |run, s| {
-            for (y, x) in s.write[0].chunks_exact_mut(ld).zip(s.read[0].chunks_exact(ld)).take(run.batch()) {
-                for (j, y) in y[..n].iter_mut().enumerate() {
-                    *y = x[j] * s.read[1][j];
-                }
-            }
-        });
-    }
-}
-
-/// The product of two values of the same shape.
-#[derive(Debug)]
-struct Times2;
-
-impl Op for Times2 {
-    fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = {} ∗ {}", w[0], r[0], r[1])
-    }
-
-    fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(1)
-    }
-
-    fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        for (i, y) in w[0].iter_mut().enumerate() {
-            *y = r[0][i] * r[1][i];
-        }
-    }
-
-    fn lower(&self, l: &mut gradus::exec::cpu::Lower<'_>) {
-        let (a, b, y) = (l.read(0), l.read(1), l.write(0));
-        let size = y.layout.sample();
-        l.kernel([a.span, b.span], [y.span], [], [], move |run, s| {
-            for (i, y) in s.write[0][..run.batch() * size].iter_mut().enumerate() {
-                *y = s.read[0][i] * s.read[1][i];
+            for at in layout.numbers(run.batch()) {
+                let other = if one_row { at % layout.ld } else { at };
+                s.write[0][at] = s.read[0][at] * s.read[1][other];
             }
         });
     }
@@ -118,6 +89,10 @@ impl Op for Times2 {
 
 /// Runs it.
 pub fn main() -> gradus::Result<()> {
+    // A backward of one's own is checked before it is used.
+    let report = gradus::check::layer(std::sync::Arc::new(Gain), &[5], 3, Seed(1))?;
+    assert!(report.passed(gradus::check::TOLERANCE), "{report}");
+
     let disk = data::disk(500, Seed(7));
     let mut net = Sequential::new([2])
         .add(Linear::new(25))
