@@ -1,0 +1,8 @@
+//! What the records of a study say: verdicts in words, tables, plots and one HTML page.
+//!
+//! Nothing here runs anything or knows a network: a [`Store`](gradus_record::Store) goes in, text comes out, so old studies
+//! need no old code.
+
+#![forbid(unsafe_code)]
+
+pub mod plot;
