@@ -6,6 +6,8 @@ use gradus::Registry;
 use gradus::layers::Layer;
 use gradus::losses::Loss;
 use gradus::spec::{ArgDef, Spec};
+pub use gradus_report::text::{Align, table};
+pub use gradus_report::words::{count, many};
 use serde::Serialize;
 
 use crate::failure::Outcome;
@@ -58,57 +60,9 @@ fn labelled(label: &str, code: &str, message: &str) {
     }
 }
 
-/// Which side of a column is straight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    /// Words.
-    Left,
-    /// Numbers.
-    Right,
-}
-
-/// Rows in columns, two spaces apart; no blanks at the ends of lines.
-pub fn table(columns: &[Align], rows: &[Vec<String>]) -> String {
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|w| w.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for ((word, align), width) in row.iter().zip(columns).zip(&widths) {
-            let blanks = " ".repeat(width - word.chars().count());
-            match align {
-                Align::Left => line += &format!("{word}{blanks}  "),
-                Align::Right => line += &format!("{blanks}{word}  "),
-            }
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
-}
-
 /// The same, two blanks before each line.
 pub fn indented(text: &str) -> String {
     text.lines().map(|l| if l.is_empty() { "\n".to_string() } else { format!("  {l}\n") }).collect()
-}
-
-/// A whole number with commas: `1,234,567`.
-pub fn count(n: impl TryInto<u64>) -> String {
-    let digits = n.try_into().unwrap_or(0).to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 sample`, `1,000 samples`.
-pub fn many(n: usize, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{} {what}{s}", count(n as u64))
 }
 
 /// Four digits that count: `0.02341`, `12.34`, `1.2e-7`.

@@ -5,4 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod error;
 pub mod plot;
+mod summary;
+pub mod text;
+pub mod words;
+
+pub use error::{Error, Kind, Result};
+pub use summary::*;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use gradus::error::{Error, Kind};
 use gradus::rng::Seed;
-use gradus_record::{Outcome as Ending, Store, TrialRecord};
-use gradus_study::run::{self, Event, Mean, Summary, Task};
+use gradus_record::{ArmRecord, Outcome as Ending, Store, TrialRecord};
+use gradus_report::{Summary, text};
+use gradus_study::run::{self, Event, Task};
 use gradus_study::{Overrides, Study as Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -192,11 +193,11 @@ impl Run {
             print::to_people(&again);
             return Err(Failure::Interrupted);
         }
-        let summary = run::summary(&Store::open_read(&out).map_err(stored)?)?;
+        let summary = gradus_report::summary(&Store::open_read(&out).map_err(stored)?).map_err(reported)?;
         if self.json {
             print::json(&document(&summary, &out))?;
         } else {
-            print::text(&table(&summary))?;
+            print::text(&text::summary(&summary))?;
             if !self.quiet {
                 print::text(&format!("records in {}\n", out.join(gradus_record::FILE).display()))?;
             }
@@ -336,32 +337,30 @@ impl Grid {
 
 impl Status {
     fn run(&self) -> Outcome {
-        let summary = run::summary(&Store::open_read(&self.out).map_err(stored)?)?;
-        if self.json { print::json(&document(&summary, &self.out)) } else { print::text(&table(&summary)) }
+        let summary = gradus_report::summary(&Store::open_read(&self.out).map_err(stored)?).map_err(reported)?;
+        if self.json { print::json(&document(&summary, &self.out)) } else { print::text(&text::summary(&summary)) }
     }
 }
 
 impl Compare {
     fn run(&self) -> Outcome {
         let store = Store::open_read(&self.out).map_err(stored)?;
-        let comparison = run::compare(&store, &self.a, &self.b)?;
+        arm(&store, &self.a)?;
+        arm(&store, &self.b)?;
+        let comparison = gradus_report::compare(&store, &self.a, &self.b).map_err(reported)?;
         if self.json {
             print::json(&comparison)?;
         } else {
-            print::text(&sentence(&comparison))?;
+            print::text(&text::comparison(&comparison))?;
         }
-        if comparison.verdict == "worse" { Err(Failure::Check) } else { Ok(()) }
+        if comparison.test.verdict == "worse" { Err(Failure::Check) } else { Ok(()) }
     }
 }
 
 impl Trial {
     fn open(&self) -> Outcome<(Store, TrialRecord)> {
         let store = Store::open_read(&self.out).map_err(stored)?;
-        let arms = store.arms().map_err(stored)?;
-        let Some(arm) = arms.iter().find(|a| a.name == self.arm && a.active) else {
-            let known: Vec<&str> = arms.iter().filter(|a| a.active).map(|a| a.name.as_str()).collect();
-            return wrong(format!("there is no arm `{}`{}", self.arm, gradus::spec::suggest(&self.arm, &known)));
-        };
+        let arm = arm(&store, &self.arm)?;
         match store.trial(&arm.key, self.round).map_err(stored)? {
             Some(trial) => Ok((store, trial)),
             None => wrong(format!("arm `{}` has no round {} yet", self.arm, self.round)),
@@ -423,61 +422,30 @@ impl Export {
     }
 }
 
-/// Verdicts, then a line for each arm.
-fn table(s: &Summary) -> String {
-    let mut text: String = s.comparisons.iter().map(sentence).collect();
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    let mut rows =
-        vec![["arm", "rounds", &s.metric, "sd", "95 % interval", "parameters", "s/round"].map(String::from).to_vec()];
-    let decimals = |x: f64| format!("{x:.2}");
-    for a in &s.arms {
-        let v = |f: &dyn Fn(&Mean) -> String| a.value.as_ref().map_or(String::new(), f);
-        rows.push(vec![
-            a.name.clone(),
-            a.rounds.to_string(),
-            v(&|m| decimals(m.mean)),
-            v(&|m| m.sd.map_or(String::new(), decimals)),
-            v(&|m| m.low.zip(m.high).map_or(String::new(), |(l, h)| format!("[{l:.2}, {h:.2}]"))),
-            count(a.parameters),
-            a.seconds_per_round.as_ref().map_or(String::new(), |m| decimals(m.mean)),
-        ]);
-    }
-    use Align::{Left, Right};
-    text += &print::table(&[Left, Right, Right, Right, Right, Right, Right], &rows);
-    for a in s.arms.iter().filter(|a| !a.stuck.is_empty() || a.diverged > 0) {
-        if !a.stuck.is_empty() {
-            let rounds: Vec<String> = a.stuck.iter().map(usize::to_string).collect();
-            text += &format!("{}: stuck in rounds {}: mean and sd hide that\n", a.name, rounds.join(", "));
-        }
-        if a.diverged > 0 {
-            text += &format!("{}: {} diverged\n", a.name, many(a.diverged, "round"));
-        }
-    }
-    text
-}
-
-/// A verdict with what may be behind it.
-fn sentence(c: &run::Comparison) -> String {
-    let mut text = String::new();
-    if !c.confounds.is_empty() {
-        text +=
-            &format!("{} and {} differ in more than their networks: {}\n", c.arm, c.baseline, c.confounds.join("; "));
-    }
-    text += &format!("{}.\n", c.sentence);
-    if !c.missing.is_empty() {
-        text += &format!("  {} of only one of the two are left out\n", many(c.missing.len(), "round"));
-    }
-    text
-}
-
 /// The JSON document of `run` and `status`.
 fn document(s: &Summary, out: &Path) -> Value {
     let mut value = serde_json::to_value(s).unwrap_or_default();
     value["out"] = json!(out);
     value["report"] = Value::Null;
     value
+}
+
+/// The arm of that name.
+fn arm(store: &Store, name: &str) -> Outcome<ArmRecord> {
+    let mut arms = store.arms().map_err(stored)?;
+    arms.retain(|a| a.active);
+    match arms.iter().position(|a| a.name == name) {
+        Some(i) => Ok(arms.swap_remove(i)),
+        None => {
+            let known: Vec<&str> = arms.iter().map(|a| a.name.as_str()).collect();
+            wrong(format!("there is no arm `{name}`{}", gradus::spec::suggest(name, &known)))
+        }
+    }
+}
+
+fn reported(e: gradus_report::Error) -> Failure {
+    let kind = if e.kind() == gradus_report::Kind::Records { Kind::Io } else { Kind::Data };
+    Error::new(kind, e).into()
 }
 
 fn stored(e: gradus_record::Error) -> Failure {

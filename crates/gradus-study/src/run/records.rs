@@ -1,7 +1,7 @@
 //! What is written down of a study and of a round.
 
 use gradus::data::{Dataset, Target};
-use gradus::error::{Error, Kind, Result};
+use gradus::error::Result;
 use gradus::exec::cpu::Isa;
 use gradus::metrics::Metric;
 use gradus::rng::RNG_VERSION;
@@ -87,9 +87,4 @@ fn set(data: &Dataset) -> Option<PointSet> {
     let Target::Classes { labels, .. } = data.targets.first()?.1 else { return None };
     let column = |c| x.index_axis(ndarray::Axis(1), c).iter().copied().collect();
     Some(PointSet { x: column(0), y: column(1), labels: labels.iter().copied().collect() })
-}
-
-/// An error of the statistics as one of ours.
-pub fn counted(e: gradus_stats::Error) -> Error {
-    Error::new(Kind::Data, e)
 }
