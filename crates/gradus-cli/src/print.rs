@@ -37,6 +37,11 @@ pub fn colour() -> bool {
     io::stderr().is_terminal() && unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
+/// Characters in a line of the terminal; no end where standard output is none.
+pub fn width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(width, _)| usize::from(width.0))
+}
+
 /// `error: …`
 pub fn error(message: &str) {
     labelled("error", "31", message);

@@ -6,8 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod json;
+pub mod latex;
+pub mod markdown;
 pub mod plot;
 mod summary;
+mod tables;
 pub mod text;
 pub mod words;
 

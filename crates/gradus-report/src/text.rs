@@ -1,7 +1,7 @@
 //! A summary for the terminal.
 
-use crate::summary::{ArmSummary, Comparison, Spread, Summary};
-use crate::words::{count, fixed, many};
+use crate::summary::{Comparison, Summary};
+use crate::tables;
 
 /// Which side of a column is straight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,46 +32,57 @@ pub fn table(columns: &[Align], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Verdicts with what may be behind them, then a line for each arm.
-pub fn summary(s: &Summary) -> String {
-    let mut text: String = s.comparisons.iter().map(comparison).collect();
+/// Verdicts with what may be behind them, then a line for each arm, in lines of at most `width` characters where that is
+/// possible: columns that matter less are left out.
+pub fn summary(s: &Summary, width: usize) -> String {
+    let mut text = String::new();
+    for c in &s.comparisons {
+        text += &comparison(c);
+    }
+    for c in &s.contrasts {
+        text += &format!("{}: {}.\n", if c.interaction { "together" } else { "factor" }, c.test.sentence);
+    }
     if !text.is_empty() {
         text.push('\n');
     }
-    let mut rows =
-        vec![["arm", "rounds", &s.metric, "sd", "95 % interval", "parameters", "s/round"].map(String::from).to_vec()];
-    let of = |x: Option<&Spread>, f: &dyn Fn(&Spread) -> Option<String>| x.and_then(f).unwrap_or_default();
+    text += &format!("{}:\n{}", tables::metric(s), fitted(tables::arms(s), width));
     for a in &s.arms {
-        let v = a.value.as_ref();
-        rows.push(vec![
-            a.name.clone(),
-            a.rounds.to_string(),
-            of(v, &|m| Some(fixed(m.mean, 2))),
-            of(v, &|m| m.sd.map(|sd| fixed(sd, 2))),
-            of(v, &|m| m.interval().map(|(low, high)| format!("[{}, {}]", fixed(low, 2), fixed(high, 2)))),
-            count(a.parameters),
-            of(a.seconds_per_round.as_ref(), &|m| Some(fixed(m.mean, 2))),
-        ]);
+        a.notes.iter().for_each(|note| text += &format!("{}: {note}\n", a.name));
     }
-    use Align::{Left, Right};
-    text += &table(&[Left, Right, Right, Right, Right, Right, Right], &rows);
-    text + &s.arms.iter().map(notes).collect::<String>()
+    for note in s.notes.iter().chain([&s.timing.sentence, &s.population]) {
+        text += &format!("{note}\n");
+    }
+    text
 }
 
-fn notes(a: &ArmSummary) -> String {
-    a.notes.iter().map(|note| format!("{}: {note}\n", a.name)).collect()
+/// A table without the columns for which there is no room.
+fn fitted(mut t: tables::Table, width: usize) -> String {
+    loop {
+        let align = |c: &tables::Column| if c.words { Align::Left } else { Align::Right };
+        let columns: Vec<Align> = t.columns.iter().map(align).collect();
+        let head = t.columns.iter().map(|c| c.head.clone()).collect();
+        let rows: Vec<Vec<String>> = [head].into_iter().chain(t.rows.iter().cloned()).collect();
+        let text = table(&columns, &rows);
+        let spare = (0..t.columns.len()).filter(|i| t.columns[*i].spare > 0).max_by_key(|i| t.columns[*i].spare);
+        match spare {
+            Some(i) if text.lines().any(|line| line.chars().count() > width) => t.drop_column(i),
+            _ => return text,
+        }
+    }
 }
 
 /// A verdict, under what may be behind it.
 pub fn comparison(c: &Comparison) -> String {
     let mut text = String::new();
-    if !c.confounds.is_empty() {
-        let list: Vec<String> = c.confounds.iter().map(ToString::to_string).collect();
-        text += &format!("{} and {} differ in more than their networks: {}\n", c.arm, c.baseline, list.join("; "));
+    if let Some(confounds) = c.confounds_sentence() {
+        text += &format!("{confounds}\n");
     }
     text += &format!("{}.\n", c.test.sentence);
-    if !c.missing.is_empty() {
-        text += &format!("  {} of only one of the two are left out\n", many(c.missing.len(), "round"));
+    if let Some(time) = c.time.as_ref().filter(|t| t.verdict != "undecided") {
+        text += &format!("  {}\n", time.sentence);
+    }
+    if let Some(missing) = c.missing_sentence() {
+        text += &format!("  {missing}\n");
     }
     text
 }

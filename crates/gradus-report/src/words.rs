@@ -49,6 +49,12 @@ pub fn rounds(numbers: &[usize]) -> String {
     format!("round{} {}", if numbers.len() == 1 { "" } else { "s" }, list(&parts))
 }
 
+/// The same with a capital letter in front.
+pub fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
+}
+
 /// `p = 0.0123`, `p < 0.0001`.
 pub fn p_value(p: f64) -> String {
     if p < 0.0001 { "p < 0.0001".into() } else { format!("p = {p:.4}") }

@@ -9,11 +9,10 @@ use clap::{Args, Subcommand};
 use gradus::error::{Error, Kind};
 use gradus::rng::Seed;
 use gradus_record::{ArmRecord, Outcome as Ending, Store, TrialRecord};
-use gradus_report::{Summary, text};
+use gradus_report::{json, latex, markdown, text};
 use gradus_study::run::{self, Event, Task};
 use gradus_study::{Overrides, Study as Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, wrong};
 use crate::interrupt::Interrupt;
@@ -93,6 +92,12 @@ struct Status {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    /// Print Markdown, with every table and the protocol
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print LaTeX, with booktabs tables and the protocol
+    #[arg(long, conflicts_with_all = ["json", "markdown"])]
+    latex: bool,
 }
 
 /// Compare two arms; exits 1 when B is worse than A
@@ -195,9 +200,9 @@ impl Run {
         }
         let summary = gradus_report::summary(&Store::open_read(&out).map_err(stored)?).map_err(reported)?;
         if self.json {
-            print::json(&document(&summary, &out))?;
+            print::json(&json::document(&summary, &out, None))?;
         } else {
-            print::text(&text::summary(&summary))?;
+            print::text(&text::summary(&summary, print::width()))?;
             if !self.quiet {
                 print::text(&format!("records in {}\n", out.join(gradus_record::FILE).display()))?;
             }
@@ -338,7 +343,15 @@ impl Grid {
 impl Status {
     fn run(&self) -> Outcome {
         let summary = gradus_report::summary(&Store::open_read(&self.out).map_err(stored)?).map_err(reported)?;
-        if self.json { print::json(&document(&summary, &self.out)) } else { print::text(&text::summary(&summary)) }
+        if self.json {
+            print::json(&json::document(&summary, &self.out, None))
+        } else if self.markdown {
+            print::text(&markdown::summary(&summary))
+        } else if self.latex {
+            print::text(&latex::summary(&summary))
+        } else {
+            print::text(&text::summary(&summary, print::width()))
+        }
     }
 }
 
@@ -420,14 +433,6 @@ impl Export {
         }
         print::text(&text)
     }
-}
-
-/// The JSON document of `run` and `status`.
-fn document(s: &Summary, out: &Path) -> Value {
-    let mut value = serde_json::to_value(s).unwrap_or_default();
-    value["out"] = json!(out);
-    value["report"] = Value::Null;
-    value
 }
 
 /// The arm of that name.

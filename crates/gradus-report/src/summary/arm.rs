@@ -72,7 +72,7 @@ pub struct ArmSummary {
 pub struct LeftOut {
     /// The round.
     pub round: usize,
-    /// Why: `diverged`, `failed`, `test accuracy is NaN`, `no test accuracy`.
+    /// Why: `diverged`, `failed`, `a test accuracy of NaN`, `no test accuracy`.
     pub why: String,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn read(store: &Store, study: &StudyRecord, arm: &ArmRecord) -> Resul
         }
         match t.metrics.get(metric) {
             Some(x) if usable(*x) => values.push((t.round, *x)),
-            Some(x) => left_out.push(out(format!("{metric} is {x}"))),
+            Some(x) => left_out.push(out(format!("a {metric} of {x}"))),
             None => left_out.push(out(format!("no {metric}"))),
         }
         for (name, x) in t.metrics.iter().filter(|(_, x)| usable(**x)) {
@@ -214,7 +214,7 @@ fn notes(a: &ArmSummary) -> Vec<String> {
         let what = match *why {
             "diverged" => "diverged".to_string(),
             "failed" => "failed and will be run again".to_string(),
-            why => format!("left out, {why}"),
+            why => format!("with {why} left out"),
         };
         notes.push(format!("{} {what} ({})", many(list.len(), "round"), rounds(list)));
     }

@@ -6,9 +6,11 @@ use gradus_record::{ArmRecord, StudyRecord};
 use gradus_stats::holm::holm;
 use gradus_stats::paired::{self, Answer, POWER, Question, compare_family};
 use gradus_stats::power::rounds_for_t_test;
+use gradus_stats::sign_flip::smallest_p;
 use gradus_stats::times;
 use gradus_stats::verdict::Verdict;
 use gradus_stats::wilcoxon::Method;
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::answers::McNemar;
@@ -43,6 +45,34 @@ pub struct Comparison {
     pub confounds: Vec<Confound>,
 }
 
+impl Comparison {
+    /// What may be behind the verdict: `net2 and net1 also differ in parameters: 72,546 against 77,346`; `None` where nothing is
+    /// known.
+    pub fn confounds_sentence(&self) -> Option<String> {
+        let list: Vec<String> = self.confounds.iter().map(ToString::to_string).collect();
+        (!list.is_empty()).then(|| format!("{} and {} also differ in {}", self.arm, self.baseline, list.join("; ")))
+    }
+
+    /// Which rounds are left out and why: `2 rounds are left out: net2 diverged in rounds 3 and 7`; `None` where none is.
+    pub fn missing_sentence(&self) -> Option<String> {
+        let mut reasons: IndexMap<(&str, &str), Vec<usize>> = IndexMap::new();
+        for m in &self.missing {
+            reasons.entry((&m.arm, &m.why)).or_default().push(m.round);
+        }
+        let parts: Vec<String> = reasons
+            .iter()
+            .map(|((arm, why), list)| match *why {
+                "not run" => format!("{arm} has not run {}", words::rounds(list)),
+                "diverged" | "failed" => format!("{arm} {why} in {}", words::rounds(list)),
+                why => format!("{arm} has {why} in {}", words::rounds(list)),
+            })
+            .collect();
+        let n = self.missing.iter().map(|m| m.round).collect::<BTreeSet<_>>().len();
+        let are = if n == 1 { "is" } else { "are" };
+        (n > 0).then(|| format!("{} {are} left out: {}", many(n, "round"), words::list(&parts)))
+    }
+}
+
 /// What paired differences say: every procedure, and the verdict. What a procedure does not define is `None`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Test {
@@ -72,8 +102,8 @@ pub struct Test {
     pub equivalence: Option<Equivalence>,
     /// The true difference that as many rounds find with 80 % power, by the t test alone.
     pub detectable: Option<f64>,
-    /// Rounds in all with which the paired t test, at its level in the family, finds the difference seen with 80 % power; `None`
-    /// beyond a million.
+    /// Rounds in all with which the paired t test, at its level in the family, finds the difference seen with 80 % power, and not
+    /// fewer than the sign-flip test needs to reach that level; `None` beyond a million.
     pub rounds_needed: Option<u64>,
     /// `better`, `worse`, `equivalent`, `identical`, `undecided`, or `untested` where there is no common round.
     pub verdict: &'static str,
@@ -88,7 +118,7 @@ pub struct Missing {
     pub round: usize,
     /// The arm that lacks it.
     pub arm: String,
-    /// Why: `not run`, `diverged`, `failed`, `test accuracy is NaN`, `no test accuracy`.
+    /// Why: `not run`, `diverged`, `failed`, `a test accuracy of NaN`, `no test accuracy`.
     pub why: String,
 }
 
@@ -236,8 +266,9 @@ impl Test {
     fn of(answer: &Answer, family: usize, sentence: String) -> Test {
         let c: &paired::Comparison = &answer.comparison;
         let needed = c.effect.and_then(|e| {
-            let d_z = e.d_z.clamp(-1e6, 1e6);
-            rounds_for_t_test(d_z, c.question.alpha / family as f64, POWER).ok().flatten()
+            let (d_z, alpha) = (e.d_z.clamp(-1e6, 1e6), c.question.alpha / family as f64);
+            let least = (1..=1000).find(|n| smallest_p(*n) <= alpha).unwrap_or(1000) as u64;
+            rounds_for_t_test(d_z, alpha, POWER).ok().flatten().map(|n| n.max(least))
         });
         Test {
             difference: Some(c.summary.mean),

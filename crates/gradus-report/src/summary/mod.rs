@@ -5,21 +5,28 @@ mod answers;
 mod arm;
 mod comparison;
 mod confounds;
+mod contrasts;
 pub(crate) mod metric;
+mod protocol;
+mod settings;
 mod spread;
 
-use gradus_record::{ArmRecord, Store, StudyRecord};
+use gradus_record::{ArmRecord, Store};
 use serde::Serialize;
 
 pub use answers::McNemar;
 pub use arm::{ArmSummary, LeftOut};
 pub use comparison::{Comparison, Effect, Equivalence, Missing, TTest, Test, TimeRatio, Wilcoxon};
 pub use confounds::Confound;
+pub use contrasts::Contrast;
+pub use protocol::Reproduction;
 pub use spread::{CONFIDENCE, Spread};
 
 use crate::error::{Error, Kind, Result};
+use crate::words::decimals;
 use answers::Answers;
 use comparison::Compared;
+use protocol::Rounds;
 
 /// A study in numbers and sentences.
 #[derive(Clone, Debug, Serialize)]
@@ -62,20 +69,6 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// A contrast of a matrix: a level of a factor against its base, or two levels together.
-#[derive(Clone, Debug, Serialize)]
-pub struct Contrast {
-    /// In words: `lr: 0.03 against 0.01`, `lr = 0.03 with depth = 4`.
-    pub name: String,
-    /// Whether it is of two factors together, beyond what each does alone.
-    pub interaction: bool,
-    /// Rounds that every arm of the matrix has.
-    pub rounds: usize,
-    /// What follows, in a family of all contrasts.
-    #[serde(flatten)]
-    pub test: Test,
-}
-
 /// Whether times of arms can be compared.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
@@ -85,31 +78,20 @@ pub struct Timing {
     pub sentence: String,
 }
 
-/// What it takes to repeat a study.
-#[derive(Clone, Debug, Serialize)]
-pub struct Reproduction {
-    /// The study's seed.
-    pub seed: u64,
-    /// The command.
-    pub command: String,
-    /// The version of the program.
-    pub gradus: String,
-    /// The version of the random numbers.
-    pub rng: String,
-    /// The processor.
-    pub cpu: String,
-    /// Its cores.
-    pub cores: usize,
-    /// The operating system.
-    pub os: String,
-    /// The instruction set of the kernels.
-    pub instructions: String,
-    /// When it was begun.
-    pub created: String,
-    /// A hash of the data of each round.
-    pub data: Vec<(usize, String)>,
-    /// The key of each arm: a hash of what it does.
-    pub arms: Vec<(String, String)>,
+impl Summary {
+    /// Decimals of the study's metric: two for points, else so many that the smallest spread has two digits.
+    pub fn decimals(&self) -> usize {
+        self.decimals_of(&self.metric)
+    }
+
+    /// Decimals of any metric.
+    pub fn decimals_of(&self, metric: &str) -> usize {
+        if metric::unit(metric) == "points" {
+            return 2;
+        }
+        let spreads = self.arms.iter().filter_map(|a| a.metrics.get(metric)?.sd).filter(|sd| *sd > 0.0);
+        spreads.reduce(f64::min).map_or(4, |sd| decimals(sd).clamp(1, 9))
+    }
 }
 
 /// Reads the store and says what follows.
@@ -123,7 +105,7 @@ pub fn summary(store: &Store) -> Result<Summary> {
     let mut notes = Vec::new();
     if base.is_none() && !arms.is_empty() {
         notes.push(format!(
-            "the baseline `{}` is not among the arms: there is nothing to compare",
+            "The baseline `{}` is not among the arms: there is nothing to compare.",
             study.compare.baseline
         ));
     }
@@ -150,6 +132,7 @@ pub fn summary(store: &Store) -> Result<Summary> {
             comparison::compare(&study, (&arms[b], &readings[b]), compared.collect(), timing.comparable)?
         }
     };
+    let records = arms;
     let arms: Vec<ArmSummary> = readings.into_iter().map(|r| r.summary).collect();
     let mut metrics = vec![study.compare.metric.clone()];
     for name in arms.iter().flat_map(|a| a.metrics.keys()) {
@@ -157,18 +140,21 @@ pub fn summary(store: &Store) -> Result<Summary> {
             metrics.push(name.clone());
         }
     }
+    let (contrasts, why_none) = contrasts::contrasts(&study, &arms)?;
+    notes.extend(why_none);
+    let rounds = Rounds::read(store)?;
     Ok(Summary {
         unit: metric::unit(&study.compare.metric),
         larger_is_better: study.compare.larger_is_better,
         margin: Some(study.compare.margin).filter(|m| *m > 0.0 && m.is_finite()),
         rounds: arms.iter().map(|a| a.planned).max().unwrap_or(study.rounds),
         metrics,
-        comparisons,
-        contrasts: Vec::new(),
+        contrasts,
         timing,
-        population: String::new(),
-        protocol: String::new(),
-        reproduction: reproduction(&study, &arms, store)?,
+        population: protocol::population(&records, &rounds),
+        protocol: protocol::protocol(&study, &records, &arms, &comparisons, &rounds),
+        reproduction: protocol::reproduction(&study, &arms, &rounds),
+        comparisons,
         notes,
         arms,
         study: study.name,
@@ -206,34 +192,12 @@ fn timing(parallel: impl Iterator<Item = Option<usize>>) -> Timing {
         Some(most.map_or((n, n), |(low, high)| (low.min(n), high.max(n))))
     });
     let sentence = match most {
-        None => "no trial has run yet",
-        Some((1, 1)) => "every trial ran alone, so times can be compared",
+        None => "No trial has run yet.",
+        Some((1, 1)) => "Every trial ran alone, so times can be compared.",
         Some((0, _)) => {
-            "how many trials ran at a time is not known, so times are no verdict; `--threads 1` makes them one"
+            "How many trials ran at a time is not known, so times give no verdict; with --threads 1 they do."
         }
-        Some(_) => "several trials ran at a time, so times are no verdict; `--threads 1` makes them one",
+        Some(_) => "Several trials ran at a time, so times give no verdict; with --threads 1 they do.",
     };
     Timing { comparable: most == Some((1, 1)), sentence: sentence.into() }
-}
-
-fn reproduction(study: &StudyRecord, arms: &[ArmSummary], store: &Store) -> Result<Reproduction> {
-    let mut data = Vec::new();
-    store.each_round(|r| -> Result<()> {
-        data.push((r.round, r.data_hash));
-        Ok(())
-    })?;
-    let (machine, versions) = (&study.machine, &study.versions);
-    Ok(Reproduction {
-        seed: study.seed,
-        command: format!("gradus study run {} --seed {} --rounds {}", study.name, study.seed, study.rounds),
-        gradus: versions.gradus.clone(),
-        rng: versions.rng.clone(),
-        cpu: machine.cpu.clone(),
-        cores: machine.cores,
-        os: machine.os.clone(),
-        instructions: machine.instructions.clone(),
-        created: study.created.clone(),
-        data,
-        arms: arms.iter().map(|a| (a.name.clone(), a.key.clone())).collect(),
-    })
 }
