@@ -3,6 +3,7 @@
 use crate::Cpu;
 use crate::matmul::reach;
 use crate::pool::{Output, Work};
+use crate::square::{self, SIDE};
 
 /// dst(r, j) = src(r, j) for `rows` rows of `n` numbers, `lds` apart in `src` and `ldd` in `dst`. Writes the `n` alone.
 ///
@@ -18,6 +19,14 @@ pub fn copy_rows(cpu: &Cpu, rows: usize, n: usize, src: &[f32], lds: usize, dst:
     cpu.pool.split_rows(work, rows, ldd, &mut dst[..reach(rows, n, ldd)], |range, dst| {
         if lds == n && ldd == n {
             dst.copy_from_slice(&src[range.start * n..range.end * n]);
+            return;
+        }
+        if n < 8 {
+            // A call that copies a few numbers takes longer than the copy.
+            for j in 0..n {
+                let column = src[range.start * lds + j..].iter().step_by(lds);
+                dst[j..].iter_mut().step_by(ldd).zip(column).for_each(|(dst, src)| *dst = *src);
+            }
             return;
         }
         for (r, dst) in range.zip(dst.chunks_mut(ldd)) {
@@ -45,9 +54,6 @@ pub struct Transpose {
     pub ldd: usize,
 }
 
-/// The side of the squares that a transpose goes by: one cache line of the target.
-const SIDE: usize = 16;
-
 /// For each sample s: `dst[s * dst_stride + c * ldd + r] = src[s * src_stride + r * lds + c]`. Writes these alone.
 ///
 /// # Panics
@@ -74,28 +80,13 @@ pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
     let bands = cols.div_ceil(SIDE);
     cpu.pool.split(work, samples * bands, 1, |units| {
         for unit in units {
-            let (s, c0) = (unit / bands, unit % bands * SIDE);
-            let width = SIDE.min(cols - c0);
-            let start = s * dst_stride + c0 * ldd;
-            // SAFETY: bands are disjoint stretches: `ldd ≥ rows`, and the samples do not overlap (asserted above).
-            let band = unsafe { out.slice(start..start + reach(width, rows, ldd)) };
-            let src = &src[s * src_stride + c0..];
-            for r0 in (0..rows).step_by(SIDE) {
-                let height = SIDE.min(rows - r0);
-                if width == SIDE && height == SIDE {
-                    let square: [[f32; SIDE]; SIDE] =
-                        std::array::from_fn(|r| *src[(r0 + r) * lds..].first_chunk().expect("checked above"));
-                    for c in 0..SIDE {
-                        let row: &mut [f32; SIDE] = band[c * ldd + r0..].first_chunk_mut().expect("checked above");
-                        *row = std::array::from_fn(|r| square[r][c]);
-                    }
-                } else {
-                    for r in r0..r0 + height {
-                        for (c, &x) in src[r * lds..][..width].iter().enumerate() {
-                            band[c * ldd + r] = x;
-                        }
-                    }
-                }
+            let (s, c) = (unit / bands, unit % bands * SIDE);
+            for r in (0..rows).step_by(SIDE) {
+                let from = src.as_ptr().wrapping_add(s * src_stride + r * lds + c);
+                let to = out.ptr().wrapping_add(s * dst_stride + c * ldd + r);
+                // SAFETY: squares of matrices that lie within the slices (asserted above). Bands are disjoint: `ldd ≥ rows`,
+                // and the samples do not overlap.
+                unsafe { square::transpose(cpu.isa, SIDE.min(rows - r), SIDE.min(cols - c), from, lds, to, ldd) };
             }
         }
     });

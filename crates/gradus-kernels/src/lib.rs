@@ -32,6 +32,7 @@ mod pool;
 pub mod pooling;
 pub mod reduce;
 pub mod softmax;
+mod square;
 
 pub use isa::{Cpu, Isa};
 pub use memory::{Buffer, IntSpan, Memory, Operands, Region, Slices, Span};

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::isa::{Level, simd};
+use crate::isa::Level;
 use crate::pointwise::Map;
 use crate::pool::{Output, Work};
 use crate::{Cpu, Isa};
@@ -354,27 +354,6 @@ impl Tile<'_> {
                 Level::Avx512 => avx512(self),
             }
         }
-        if let End::Map(map) = self.to
-            && !matches!(map, Map::Identity | Map::ReLU)
-        {
-            for &row in &self.c[..self.m] {
-                // SAFETY: a row of the output, which the caller lets this tile write.
-                map_row(isa, map, unsafe { std::slice::from_raw_parts_mut(row, self.n) });
-            }
-        }
-    }
-}
-
-simd! {
-    /// The maps that are too long for the tile's registers.
-    fn map_row(map: Map, row: &mut [f32]) {
-        match map {
-            Map::Identity => {}
-            Map::ReLU => row.iter_mut().for_each(|x| *x = Map::ReLU.value(*x)),
-            Map::LeakyReLU(slope) => row.iter_mut().for_each(|x| *x = Map::LeakyReLU(slope).value(*x)),
-            Map::Tanh => row.iter_mut().for_each(|x| *x = Map::Tanh.value(*x)),
-            Map::Sigmoid => row.iter_mut().for_each(|x| *x = Map::Sigmoid.value(*x)),
-        }
     }
 }
 
@@ -397,6 +376,8 @@ trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// [`Map::ReLU`]
     unsafe fn relu(self) -> Self;
+    /// A function of every number.
+    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self;
 }
 
 /// Eight numbers without any special instruction.
@@ -442,6 +423,10 @@ impl Lanes for Plain {
     #[inline(always)]
     unsafe fn relu(self) -> Self {
         Plain(self.0.map(|x| Map::ReLU.value(x)))
+    }
+    #[inline(always)]
+    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
+        Plain(self.0.map(f))
     }
 }
 
@@ -502,6 +487,16 @@ mod x86 {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
             unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(self, _mm256_setzero_ps()), self) }
         }
+        #[inline(always)]
+        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
+            // SAFETY: both are eight numbers, any bits of which are some.
+            let mut numbers: [f32; 8] = unsafe { std::mem::transmute(self) };
+            for x in &mut numbers {
+                *x = f(*x);
+            }
+            // SAFETY: as above.
+            unsafe { std::mem::transmute(numbers) }
+        }
     }
 
     impl Lanes for __m512 {
@@ -545,6 +540,16 @@ mod x86 {
         unsafe fn relu(self) -> Self {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self, _mm512_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
+            // SAFETY: both are sixteen numbers, any bits of which are some.
+            let mut numbers: [f32; 16] = unsafe { std::mem::transmute(self) };
+            for x in &mut numbers {
+                *x = f(*x);
+            }
+            // SAFETY: as above.
+            unsafe { std::mem::transmute(numbers) }
         }
     }
 }
@@ -627,6 +632,62 @@ unsafe fn tile<V: Lanes, const R: usize, const W: usize, const PART: bool>(t: &T
     }
 }
 
+/// The functions that are too long for the tile's registers, on what has been stored.
+///
+/// # Safety
+/// As [`tile`], of any size.
+#[inline(always)]
+unsafe fn map_tile<V: Lanes>(t: &Tile, map: Map) {
+    match map {
+        Map::Identity | Map::ReLU => {}
+        // SAFETY: the caller's promises, here and below.
+        Map::LeakyReLU(slope) => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::LeakyReLU(slope).value(x),
+            )
+        },
+        // SAFETY: see above.
+        Map::Tanh => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::Tanh.value(x),
+            )
+        },
+        // SAFETY: see above.
+        Map::Sigmoid => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::Sigmoid.value(x),
+            )
+        },
+    }
+}
+
+/// A function of every number of the output.
+///
+/// # Safety
+/// As [`map_tile`].
+#[inline(always)]
+unsafe fn each<V: Lanes>(t: &Tile, f: impl Fn(f32) -> f32) {
+    for &row in &t.c[..t.m] {
+        for j in (0..t.n).step_by(V::N) {
+            let (p, left) = (row.wrapping_add(j), t.n - j);
+            // SAFETY: numbers of a row of the output below `n`.
+            unsafe {
+                if left >= V::N {
+                    V::load(p).each(&f).store(p);
+                } else {
+                    V::load_first(p, left).each(&f).store_first(p, left);
+                }
+            }
+        }
+    }
+}
+
 /// Defines the function that runs a tile of any size on one instruction set.
 macro_rules! tiles {
     ($(#[$cfg:meta])? $name:ident, $vector:ty, $(#[$feature:meta])?, $($rows:literal)+) => {
@@ -641,6 +702,13 @@ macro_rules! tiles {
                 // SAFETY: the same promises.
                 unsafe { tile::<$vector, R, W, PART>(t) }
             }
+            /// # Safety
+            /// As [`map_tile`].
+            $(#[$feature])?
+            unsafe fn mapped(t: &Tile, map: Map) {
+                // SAFETY: the same promises.
+                unsafe { map_tile::<$vector>(t, map) }
+            }
             let lanes = <$vector as Lanes>::N;
             // SAFETY: the caller's promises.
             unsafe {
@@ -652,6 +720,9 @@ macro_rules! tiles {
                         ($rows, false, false) => one::<$rows, 1, true>(t),
                     )+
                     _ => unreachable!("a tile of {} rows", t.m),
+                }
+                if let End::Map(map) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
+                    mapped(t, map);
                 }
             }
         }

@@ -6,6 +6,7 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, extent, load, load_any, store, store_any};
+use crate::pointwise::Map;
 
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +65,19 @@ impl Window {
         check(y.0, y.1, self.rows_y(), self.c, self.ldy);
     }
 
+    /// Whether no pixel lies in two windows.
+    pub fn apart(&self) -> bool {
+        self.stride.0 >= self.kernel.0 && self.stride.1 >= self.kernel.1
+    }
+
+    /// The side of square windows that lie side by side without padding, if they have a kernel of their own and channels
+    /// fill whole vectors.
+    fn tiles(&self) -> Option<usize> {
+        let Window { kernel: (k, width), stride, padding, c, .. } = *self;
+        let tiles = k == width && stride == (k, k) && padding == (0, 0) && c % LANES == 0;
+        (tiles && (2..=3).contains(&k)).then_some(k)
+    }
+
     fn end_x(&self) -> usize {
         extent(self.rows_x(), self.c, self.ldx)
     }
@@ -120,11 +134,7 @@ simd! {
                     for w in 0..columns.1 {
                         let pixel = (rows.0 + h) * p.w + columns.0 + w;
                         let v = load(x, (first + pixel) * p.ldx + j, width, 0.0);
-                        for l in 0..LANES {
-                            let wins = (v[l] > max[l]) | v[l].is_nan();
-                            max[l] = if wins { v[l] } else { max[l] };
-                            index[l] = if wins { pixel as u32 } else { index[l] };
-                        }
+                        larger(&v, pixel, &mut max, &mut index);
                     }
                 }
                 store(y, out * p.ldy + j, width, &max);
@@ -134,26 +144,116 @@ simd! {
     }
 }
 
+/// Takes what is larger than the maximum so far.
+#[inline(always)]
+fn larger(v: &Lanes, pixel: usize, max: &mut Lanes, index: &mut [u32; LANES]) {
+    for l in 0..LANES {
+        let wins = (v[l] > max[l]) | v[l].is_nan();
+        max[l] = if wins { v[l] } else { max[l] };
+        index[l] = if wins { pixel as u32 } else { index[l] };
+    }
+}
+
 simd! {
-    fn max_pool2d_grad_kernel(p: &Window, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
+    /// Where windows lie side by side and channels fill whole vectors: loops of a known length, kept in registers.
+    fn max_pool2d_tiles<const K: usize>(p: &Window, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+        let (oh, ow) = (p.out_h(), p.out_w());
+        for row in 0..p.batch * oh {
+            let (sample, h) = (row / oh, row % oh * K);
+            for i in 0..ow {
+                for j in (0..p.c).step_by(LANES) {
+                    let mut max = [f32::NEG_INFINITY; LANES];
+                    let mut index = [(h * p.w + i * K) as u32; LANES];
+                    for kh in 0..K {
+                        for kw in 0..K {
+                            let pixel = (h + kh) * p.w + i * K + kw;
+                            let at = (sample * p.h * p.w + pixel) * p.ldx + j;
+                            let v: &Lanes = x[at..].first_chunk().expect("a whole vector");
+                            larger(v, pixel, &mut max, &mut index);
+                        }
+                    }
+                    let at = (row * ow + i) * p.ldy + j;
+                    *y[at..].first_chunk_mut().expect("a whole vector") = max;
+                    *argmax[at..].first_chunk_mut().expect("a whole vector") = index;
+                }
+            }
+        }
+    }
+}
+
+simd! {
+    fn max_pool2d_grad_kernel(p: &Window, dy: &[f32], argmax: &[u32], relu: Option<&[f32]>, dx: &mut [f32]) {
         dx.fill(0.0);
         p.each(#[inline(always)] |out, first, rows, columns| {
             for j in (0..p.c).step_by(LANES) {
                 let width = LANES.min(p.c - j);
-                let v = load(dy, out * p.ldy + j, width, 0.0);
+                let mut v = load(dy, out * p.ldy + j, width, 0.0);
+                if let Some(y) = relu {
+                    through_relu(&load(y, out * p.ldy + j, width, 0.0), &mut v);
+                }
                 let index = load_any(argmax, out * p.ldy + j, width);
                 for h in 0..rows.1 {
                     for w in 0..columns.1 {
                         let pixel = (rows.0 + h) * p.w + columns.0 + w;
-                        let mut here = [0.0; LANES];
-                        for l in 0..LANES {
-                            here[l] = if index[l] == pixel as u32 { v[l] } else { 0.0 };
-                        }
+                        let here = at(&v, &index, pixel);
                         add_to(dx, (first + pixel) * p.ldx + j, width, &here);
                     }
                 }
             }
         });
+    }
+}
+
+/// The gradient goes on to what a ReLU took in, whose output y was.
+#[inline(always)]
+fn through_relu(y: &Lanes, v: &mut Lanes) {
+    for l in 0..LANES {
+        v[l] = Map::ReLU.gradient(y[l], v[l]);
+    }
+}
+
+/// `v` where the maximum is at this pixel, else 0.
+#[inline(always)]
+fn at(v: &Lanes, index: &[u32; LANES], pixel: usize) -> Lanes {
+    let mut here = [0.0; LANES];
+    for l in 0..LANES {
+        here[l] = if index[l] == pixel as u32 { v[l] } else { 0.0 };
+    }
+    here
+}
+
+simd! {
+    /// As [`max_pool2d_tiles`]: every pixel is written once.
+    fn max_pool2d_grad_tiles<const K: usize>(
+        p: &Window, dy: &[f32], argmax: &[u32], relu: Option<&[f32]>, dx: &mut [f32],
+    ) {
+        let (oh, ow) = (p.out_h(), p.out_w());
+        if oh * K < p.h || ow * K < p.w {
+            dx.fill(0.0); // pixels at the edge that no window has
+        }
+        for row in 0..p.batch * oh {
+            let (sample, h) = (row / oh, row % oh * K);
+            for i in 0..ow {
+                for j in (0..p.c).step_by(LANES) {
+                    let from = (row * ow + i) * p.ldy + j;
+                    let mut v: Lanes = *dy[from..].first_chunk().expect("a whole vector");
+                    let index: &[u32; LANES] = argmax[from..].first_chunk().expect("a whole vector");
+                    for v in &mut v {
+                        *v += 0.0; // the sum of 0 and −0 is 0
+                    }
+                    if let Some(y) = relu {
+                        through_relu(y[from..].first_chunk().expect("a whole vector"), &mut v);
+                    }
+                    for kh in 0..K {
+                        for kw in 0..K {
+                            let pixel = (h + kh) * p.w + i * K + kw;
+                            let to = (sample * p.h * p.w + pixel) * p.ldx + j;
+                            *dx[to..].first_chunk_mut().expect("a whole vector") = at(&v, index, pixel);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -211,17 +311,35 @@ pub fn max_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32], argmax: &mut 
     p.check("max_pool2d", ("max_pool2d: x", x.len()), ("max_pool2d: y", y.len()));
     check("max_pool2d: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
     assert!(p.h * p.w <= u32::MAX as usize, "max_pool2d: image too large");
-    max_pool2d_kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()], &mut argmax[..p.end_y()]);
+    let kernel = match p.tiles() {
+        Some(2) => max_pool2d_tiles::<2>,
+        Some(3) => max_pool2d_tiles::<3>,
+        _ => max_pool2d_kernel,
+    };
+    kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()], &mut argmax[..p.end_y()]);
 }
 
 /// dx = 0, then dy of each window is added where its maximum was, in the order of the outputs.
 ///
+/// With `relu`, the maxima of the windows, it goes on to what a ReLU before the pooling took in: what came out of it where a
+/// window has its maximum is that maximum. It is for windows that do not overlap.
+///
 /// # Panics
 /// When the window makes no sense or a slice is too short.
-pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
+pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], relu: Option<&[f32]>, dx: &mut [f32]) {
     p.check("max_pool2d_grad", ("max_pool2d_grad: dx", dx.len()), ("max_pool2d_grad: dy", dy.len()));
     check("max_pool2d_grad: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
-    max_pool2d_grad_kernel(cpu.isa, p, &dy[..p.end_y()], &argmax[..p.end_y()], &mut dx[..p.end_x()]);
+    let kernel = match p.tiles() {
+        Some(2) => max_pool2d_grad_tiles::<2>,
+        Some(3) => max_pool2d_grad_tiles::<3>,
+        _ => max_pool2d_grad_kernel,
+    };
+    if let Some(y) = relu {
+        assert!(p.apart(), "max_pool2d_grad: windows overlap");
+        check("max_pool2d_grad: y", y.len(), p.rows_y(), p.c, p.ldy);
+    }
+    let relu = relu.map(|y| &y[..p.end_y()]);
+    kernel(cpu.isa, p, &dy[..p.end_y()], &argmax[..p.end_y()], relu, &mut dx[..p.end_x()]);
 }
 
 /// The mean of each window: its pixels added in order, divided by the size of the window; padding counts as zeros.
@@ -251,6 +369,24 @@ mod tests {
         let kernel = (random.size(1, 4), random.size(1, 4));
         let (_, c, ldx) = random.shape();
         let padding = (random.size(0, kernel.0 / 2 + 1), random.size(0, kernel.1 / 2 + 1));
+        if random.size(0, 3) == 0 {
+            // Windows side by side, and whole vectors: these have kernels of their own.
+            let (side, c) = (random.size(2, 4), 16 * random.size(1, 3));
+            let size = (random.size(side, 9), random.size(side, 9));
+            let (kernel, ldx) = ((side, side), c + 16 * random.size(0, 2));
+            let (h, w) = size;
+            return Window {
+                batch: 2,
+                c,
+                h,
+                w,
+                kernel,
+                stride: kernel,
+                padding: (0, 0),
+                ldx,
+                ldy: c + random.size(0, 2),
+            };
+        }
         Window {
             batch: random.size(1, 4),
             c,
@@ -301,15 +437,18 @@ mod tests {
             let p = window(&mut random);
             let (rows_x, rows_y) = (p.rows_x(), p.rows_y());
             let (x, dy) = (random.rows(rows_x, p.c, p.ldx), random.rows(rows_y, p.c, p.ldy));
-            let [max, index, max_dx, mean, mean_dx] = everywhere(|cpu| {
+            let [max, index, max_dx, relu_dx, mean, mean_dx] = everywhere(|cpu| {
                 let [mut max, mut mean] = [(); 2].map(|()| vec![5.0; rows_y * p.ldy]);
-                let [mut max_dx, mut mean_dx] = [(); 2].map(|()| vec![5.0; rows_x * p.ldx]);
+                let [mut max_dx, mut relu_dx, mut mean_dx] = [(); 3].map(|()| vec![5.0; rows_x * p.ldx]);
                 let mut argmax = vec![77; rows_y * p.ldy];
                 max_pool2d(cpu, &p, &x, &mut max, &mut argmax);
-                max_pool2d_grad(cpu, &p, &dy, &argmax, &mut max_dx);
+                max_pool2d_grad(cpu, &p, &dy, &argmax, None, &mut max_dx);
+                if p.apart() {
+                    max_pool2d_grad(cpu, &p, &dy, &argmax, Some(&max), &mut relu_dx);
+                }
                 avg_pool2d(cpu, &p, &x, &mut mean);
                 avg_pool2d_grad(cpu, &p, &dy, &mut mean_dx);
-                [max, argmax.iter().map(|&i| i as f32).collect(), max_dx, mean, mean_dx]
+                [max, argmax.iter().map(|&i| i as f32).collect(), max_dx, relu_dx, mean, mean_dx]
             });
             let windows = windows(&p);
             assert_eq!(windows.len(), rows_y);
@@ -338,6 +477,10 @@ mod tests {
             }
             for r in 0..rows_x {
                 assert_eq!(max_dx[r * p.ldx..r * p.ldx + p.c], dx[r]);
+                for j in (0..p.c).filter(|_| p.apart()) {
+                    let want = if x[r * p.ldx + j] > 0.0 { dx[r][j] } else { 0.0 };
+                    assert_eq!(relu_dx[r * p.ldx + j].to_bits(), want.to_bits());
+                }
             }
             rows_near(&max_dx, rows_x, 0, p.ldx, 0.0, |_| vec![]);
             rows_near(&mean_dx, rows_x, p.c, p.ldx, 1e-6, |r| dx64[r].clone());

@@ -70,13 +70,14 @@ impl<T: Copy, const LEVELS: usize> Counter<T, LEVELS> {
     #[inline(always)]
     fn total(self, add: impl Fn(T, T) -> T) -> Option<T> {
         let mut total = None;
-        for (level, &value) in self.levels.iter().enumerate() {
-            if self.pushed >> level & 1 == 1 {
-                total = Some(match total {
-                    None => value,
-                    Some(smaller) => add(value, smaller),
-                });
-            }
+        let mut left = self.pushed;
+        while left != 0 {
+            let value = self.levels[left.trailing_zeros() as usize];
+            total = Some(match total {
+                None => value,
+                Some(smaller) => add(value, smaller),
+            });
+            left &= left - 1;
         }
         total
     }

@@ -95,7 +95,7 @@ impl Layer for MaxPool2d {
     fn emit(&self, e: &mut Emit<'_>, x: Value) -> (Value, Back) {
         let window = self.window();
         let (y, at) = e.max_pool2d(window, x);
-        (y, Box::new(move |e, dy| e.max_pool2d_grad(window, dy, at, x)))
+        (y, Box::new(move |e, dy| e.max_pool2d_grad(window, dy, (y, at), x)))
     }
 }
 

@@ -141,4 +141,8 @@ impl Op for Grad {
             map_grad(run.cpu, f, &s.read[0][..len], &s.read[1][..len], &mut s.write[0][..len]);
         });
     }
+
+    fn as_map_grad(&self) -> Option<Map> {
+        Some(self.0)
+    }
 }

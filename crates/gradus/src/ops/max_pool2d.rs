@@ -7,7 +7,7 @@
 
 use gradus_kernels::pooling;
 
-use super::{Case, Cost, Op, Window};
+use super::{Case, Cost, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower};
 use crate::program::{Emit, Value};
 
@@ -22,10 +22,11 @@ impl Emit<'_> {
         (y, at)
     }
 
-    /// The gradient of [`Emit::max_pool2d`]: of the shape of `x`, dy where the largest numbers were, else 0.
-    pub fn max_pool2d_grad(&mut self, window: Window, dy: Value, at: Value, x: Value) -> Value {
+    /// The gradient of [`Emit::max_pool2d`], from what it gave: of the shape of `x`, dy where the largest numbers were,
+    /// else 0.
+    pub fn max_pool2d_grad(&mut self, window: Window, dy: Value, (y, at): (Value, Value), x: Value) -> Value {
         let dx = self.batched_like(&self.name(""), x);
-        self.op(Grad { window }, &[dy, at], &[dx]);
+        self.op(Grad { window, x, y, relu: false }, &[dy, at], &[dx]);
         dx
     }
 }
@@ -86,11 +87,17 @@ impl Op for MaxPool2d {
 #[derive(Debug)]
 struct Grad {
     window: Window,
+    /// What was pooled, and the largest numbers.
+    x: Value,
+    y: Value,
+    /// Whether it goes on through the ReLU before the pooling. The largest numbers are read for that.
+    relu: bool,
 }
 
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = {} put back at {}", w[0], r[0], r[1])
+        let put_back = format!("{} = {} put back at {}", w[0], r[0], r[1]);
+        if self.relu { format!("{put_back} ∗ [{} > 0]", r[2]) } else { put_back }
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -101,7 +108,9 @@ impl Op for Grad {
         let pixels = case.writes[0].dims[1] * case.writes[0].dims[2];
         let outputs = case.reads[0].dims[1] * case.reads[0].dims[2];
         for (i, (dy, at)) in r[0].iter().zip(r[1]).enumerate() {
-            w[0][i / outputs * pixels + *at as usize] += dy;
+            if !self.relu || r[2][i] > 0.0 {
+                w[0][i / outputs * pixels + *at as usize] += dy;
+            }
         }
     }
 
@@ -109,10 +118,22 @@ impl Op for Grad {
         let (dy, at, dx) = (l.read(0), l.read(1), l.write(0));
         check(at.layout, dy.layout);
         let p = kernel(self.window, l.write_dims(0), dx.layout.ld, dy.layout.ld);
-        l.kernel([dy.span], [dx.span], [at.ints], [], move |run, s| {
+        let relu = self.relu;
+        let y = if relu { l.read(2) } else { dy };
+        assert_eq!(y.layout, dy.layout, "gradients lie as the numbers do");
+        l.kernel([dy.span, y.span], [dx.span], [at.ints], [], move |run, s| {
             let p = pooling::Window { batch: run.batch(), ..p };
-            pooling::max_pool2d_grad(run.cpu, &p, s.read[0], s.int_read[0], s.write[0]);
+            let ([dy, y], [dx]) = (s.read, s.write);
+            pooling::max_pool2d_grad(run.cpu, &p, dy, s.int_read[0], relu.then_some(y), dx);
         });
+    }
+
+    fn with_map_grad(&self, map: Map, y: Value) -> Option<(Box<dyn Op>, Value)> {
+        // Where a window has its maximum, the ReLU gave that maximum; everywhere else the gradient is 0 already.
+        let Grad { window, x, y: pooled, relu } = *self;
+        let apart = window.stride.0 >= window.kernel.0 && window.stride.1 >= window.kernel.1;
+        let both = map == Map::ReLU && y == x && apart && !relu;
+        both.then(|| (Box::new(Grad { window, x, y: pooled, relu: true }) as Box<dyn Op>, pooled))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::exec::Step;
 use crate::exec::cpu::Lower;
 #[cfg(doc)]
 use crate::program::Emit;
-use crate::program::Info;
+use crate::program::{Info, Value};
 
 mod add;
 mod apply;
@@ -66,6 +66,17 @@ pub trait Op: Debug + Send + Sync {
 
     /// The function of every number this op is, where it is nothing else.
     fn as_map(&self) -> Option<Map> {
+        None
+    }
+
+    /// The same op followed by the gradient of a function of every number whose output is `y`, where one kernel can do both
+    /// with the same bits; and what it reads for that after its other operands.
+    fn with_map_grad(&self, _map: Map, _y: Value) -> Option<(Box<dyn Op>, Value)> {
+        None
+    }
+
+    /// The function of which this op is the gradient, from (y, dy), where it is nothing else.
+    fn as_map_grad(&self) -> Option<Map> {
         None
     }
 }

@@ -67,6 +67,15 @@ impl Layout {
             }
             return;
         }
+        if self.inner == 1 && self.n < LANES {
+            // Images of few channels, as data come: plane by plane.
+            for (j, plane) in torch.chunks_exact(outer).take(self.n).enumerate() {
+                for (o, x) in out[j..].iter_mut().step_by(self.ld).zip(plane) {
+                    *o = convert(*x);
+                }
+            }
+            return;
+        }
         for (row, line) in out.chunks_exact_mut(self.ld).take(self.group).enumerate() {
             let (k, i) = (row / self.inner, row % self.inner);
             for (j, o) in line[..self.n].iter_mut().enumerate() {

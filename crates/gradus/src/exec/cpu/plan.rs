@@ -10,7 +10,7 @@ use super::lower::{Kernel, Lower, Place};
 use super::memory::{Need, assign};
 use super::store::StoreLayout;
 use crate::exec::{PlanKind, Step};
-use crate::ops::{Case, Map, Op};
+use crate::ops::{Case, Map};
 use crate::program::{Node, Phase, Program, Source, Value};
 
 /// A lowered program. It holds no numbers: any number of sessions run it over memory of their own.
@@ -197,7 +197,8 @@ fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(u
     lives
 }
 
-/// Puts a function of every number into the op before it where that can do both and nobody else reads what is between.
+/// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
+/// reads what is between.
 fn fuse(program: &Program) -> Vec<Node> {
     let mut readers = vec![0usize; program.values.len()];
     let ends =
@@ -207,15 +208,24 @@ fn fuse(program: &Program) -> Vec<Node> {
     }
     let mut fused: Vec<Node> = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
-        if let Some(map) = node.op.as_map().filter(|m| *m != Map::Identity)
-            && readers[node.reads[0].index()] == 1
-            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == [node.reads[0]])
-            && let Some(both) = before.op.with_map(map)
+        let map = node.op.as_map().filter(|m| *m != Map::Identity);
+        let grad = node.op.as_map_grad();
+        // What goes through the function: x, or dy.
+        let between = if map.is_some() { node.reads.first() } else { grad.and(node.reads.get(1)) };
+        if let Some(between) = between.filter(|v| readers[v.index()] == 1)
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == [*between])
         {
-            let op: Arc<dyn Op> = Arc::from(both);
-            before.op = op;
-            before.writes = node.writes.clone();
-            continue;
+            let both = match (map, grad) {
+                (Some(map), _) => before.op.with_map(map).map(|op| (op, None)),
+                (None, Some(f)) => before.op.with_map_grad(f, node.reads[0]).map(|(op, y)| (op, Some(y))),
+                (None, None) => None,
+            };
+            if let Some((op, more)) = both {
+                before.op = Arc::from(op);
+                before.reads.extend(more);
+                before.writes = node.writes.clone();
+                continue;
+            }
         }
         fused.push(node.clone());
     }

@@ -1,0 +1,158 @@
+//! The transpose of a square of up to 16 × 16 numbers, in registers where the instruction set has them.
+
+use crate::Isa;
+use crate::isa::Level;
+
+/// The side of a square.
+pub(crate) const SIDE: usize = 16;
+
+/// `dst[c * ldd + r] = src[r * lds + c]` for `rows` × `cols` of them.
+///
+/// # Safety
+/// Neither `rows` nor `cols` is more than [`SIDE`]. The `rows` rows of `cols` numbers at `src` can be read, the `cols` rows of
+/// `rows` numbers at `dst` written; they overlap nothing else, and no other thread uses them.
+#[inline(always)]
+pub(crate) unsafe fn transpose(
+    isa: Isa,
+    rows: usize,
+    cols: usize,
+    src: *const f32,
+    lds: usize,
+    dst: *mut f32,
+    ldd: usize,
+) {
+    // SAFETY: an `Isa` of this level is made after its features were found; the rest is promised by the caller.
+    unsafe {
+        match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => x86::avx512(rows, cols, src, lds, dst, ldd),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => x86::avx2(rows, cols, src, lds, dst, ldd),
+            Level::Portable => plain(0..rows, 0..cols, src, lds, dst, ldd),
+        }
+    }
+}
+
+/// One number after the other.
+///
+/// # Safety
+/// As [`transpose`].
+#[inline(always)]
+unsafe fn plain(
+    rows: std::ops::Range<usize>,
+    cols: std::ops::Range<usize>,
+    src: *const f32,
+    lds: usize,
+    dst: *mut f32,
+    ldd: usize,
+) {
+    for r in rows {
+        for c in cols.clone() {
+            // SAFETY: within the square.
+            unsafe { *dst.add(c * ldd + r) = *src.add(r * lds + c) };
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{SIDE, plain};
+
+    /// # Safety
+    /// As [`super::transpose`], with AVX-512.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub(super) unsafe fn avx512(rows: usize, cols: usize, src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+        let first = |n: usize| ((1u32 << n) - 1) as __mmask16;
+        let (read, write) = (first(cols), first(rows));
+        // SAFETY: masked lanes are neither read nor written, and rows past the last one are not touched.
+        let load = |r: usize| unsafe {
+            if r < rows { _mm512_maskz_loadu_ps(read, src.add(r * lds)) } else { _mm512_setzero_ps() }
+        };
+        // Four rows become four vectors: of vector j, lane group g holds column 4g + j.
+        let four = |r: usize| {
+            let [a, b, c, d] = [load(r), load(r + 1), load(r + 2), load(r + 3)].map(|x| _mm512_castps_pd(x));
+            let pairs = |x: __m512d, y: __m512d| {
+                let (x, y) = (_mm512_castpd_ps(x), _mm512_castpd_ps(y));
+                (_mm512_castps_pd(_mm512_unpacklo_ps(x, y)), _mm512_castps_pd(_mm512_unpackhi_ps(x, y)))
+            };
+            let ((ab0, ab1), (cd0, cd1)) = (pairs(a, b), pairs(c, d));
+            [
+                _mm512_unpacklo_pd(ab0, cd0),
+                _mm512_unpackhi_pd(ab0, cd0),
+                _mm512_unpacklo_pd(ab1, cd1),
+                _mm512_unpackhi_pd(ab1, cd1),
+            ]
+            .map(|x| _mm512_castpd_ps(x))
+        };
+        let (p, q, s, t) = (four(0), four(4), four(8), four(12));
+        for j in 0..4 {
+            // The lane groups of each even and each odd number.
+            let (even0, odd0) = (_mm512_shuffle_f32x4::<0x88>(p[j], q[j]), _mm512_shuffle_f32x4::<0xdd>(p[j], q[j]));
+            let (even1, odd1) = (_mm512_shuffle_f32x4::<0x88>(s[j], t[j]), _mm512_shuffle_f32x4::<0xdd>(s[j], t[j]));
+            let columns = [
+                _mm512_shuffle_f32x4::<0x88>(even0, even1),
+                _mm512_shuffle_f32x4::<0x88>(odd0, odd1),
+                _mm512_shuffle_f32x4::<0xdd>(even0, even1),
+                _mm512_shuffle_f32x4::<0xdd>(odd0, odd1),
+            ];
+            for (g, column) in columns.into_iter().enumerate() {
+                let c = 4 * g + j;
+                if c < cols {
+                    // SAFETY: a row of the target; masked lanes are not written.
+                    unsafe { _mm512_mask_storeu_ps(dst.add(c * ldd), write, column) };
+                }
+            }
+        }
+        const { assert!(SIDE == 16) };
+    }
+
+    /// # Safety
+    /// As [`super::transpose`], with AVX2.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2(rows: usize, cols: usize, src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+        let (whole_rows, whole_cols) = (rows / 8 * 8, cols / 8 * 8);
+        for r in (0..whole_rows).step_by(8) {
+            for c in (0..whole_cols).step_by(8) {
+                // SAFETY: a whole square of eight within the larger one.
+                unsafe { eight(src.add(r * lds + c), lds, dst.add(c * ldd + r), ldd) };
+            }
+        }
+        // SAFETY: within the square.
+        unsafe {
+            plain(0..whole_rows, whole_cols..cols, src, lds, dst, ldd);
+            plain(whole_rows..rows, 0..cols, src, lds, dst, ldd);
+        }
+    }
+
+    /// 8 × 8 numbers.
+    ///
+    /// # Safety
+    /// As [`super::transpose`], with AVX2.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn eight(src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+        // SAFETY: eight rows of eight.
+        let load = |r: usize| unsafe { _mm256_loadu_ps(src.add(r * lds)) };
+        let four = |r: usize| {
+            let (ab0, ab1) = (_mm256_unpacklo_ps(load(r), load(r + 1)), _mm256_unpackhi_ps(load(r), load(r + 1)));
+            let (cd0, cd1) =
+                (_mm256_unpacklo_ps(load(r + 2), load(r + 3)), _mm256_unpackhi_ps(load(r + 2), load(r + 3)));
+            [
+                _mm256_shuffle_ps::<0x44>(ab0, cd0),
+                _mm256_shuffle_ps::<0xee>(ab0, cd0),
+                _mm256_shuffle_ps::<0x44>(ab1, cd1),
+                _mm256_shuffle_ps::<0xee>(ab1, cd1),
+            ]
+        };
+        let (p, q) = (four(0), four(4));
+        for j in 0..4 {
+            let columns = [_mm256_permute2f128_ps::<0x20>(p[j], q[j]), _mm256_permute2f128_ps::<0x31>(p[j], q[j])];
+            for (g, column) in columns.into_iter().enumerate() {
+                // SAFETY: a row of the target.
+                unsafe { _mm256_storeu_ps(dst.add((4 * g + j) * ldd), column) };
+            }
+        }
+    }
+}
