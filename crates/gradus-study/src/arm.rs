@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gradus::Registry;
 use gradus::data::Schema;
+use gradus::data::augment::transform;
 use gradus::error::{Error, Result};
 use gradus::net::{Architecture, Branch, Graph, Join, Loss};
 use gradus::spec::Spec;
@@ -123,6 +124,11 @@ pub(crate) fn read(
         schemas.push((arm.data.clone(), schema));
     }
     let (_, schema) = schemas.iter().find(|(d, _)| *d == arm.data).expect("pushed above");
+    let transforms = items(&train_table, "augment");
+    for (spec, node) in arm.train.augment.iter().zip(transforms) {
+        let fits = transform(spec).and_then(|t| t.check(schema));
+        fits.map_err(|e| node.place.error(format_args!("arm `{name}`: {e}")).of_kind(e.kind()))?;
+    }
     Graph::resolve(&arm.architecture, schema, shared.registry).map_err(|e| located(&e, table, name, place))?;
     Ok(arm)
 }
@@ -149,6 +155,10 @@ fn train(table: &Table, validation: usize, arm: &Place, registry: &Registry) -> 
         epochs: keys.count("epochs").unwrap_or(default.epochs),
         batch: keys.count("batch").unwrap_or(default.batch),
         shuffle: keys.flag("shuffle").unwrap_or(default.shuffle),
+        augment: items(table, "augment")
+            .iter()
+            .map(|i| spec::read(i, Family::Transform, registry))
+            .collect::<Read<_>>()?,
         optimizer: spec("optimizer", Family::Optimizer)?.unwrap_or(default.optimizer),
         schedule: spec("schedule", Family::Schedule)?,
         accumulate: keys.count("accumulate").unwrap_or(default.accumulate),
@@ -168,6 +178,14 @@ fn train(table: &Table, validation: usize, arm: &Place, registry: &Registry) -> 
         }
     }
     Ok((settings, if keys.text("dtype").as_deref() == Some("f64") { Dtype::F64 } else { Dtype::F32 }))
+}
+
+/// The items of a key that is a list, if it is there.
+fn items<'t>(table: &'t Table, key: &str) -> &'t [Node] {
+    match table.get(key).map(|e| &e.node.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
 }
 
 fn architecture(table: &Table, place: &Place, registry: &Registry) -> Read<Architecture> {
@@ -216,10 +234,8 @@ fn read_branch(table: &Table, place: &Place, registry: &Registry) -> Read<Branch
         let message = format!("give one of `layers`, `like` and `share`, not `{first}` and `{second}`");
         return Err(table[second].key.error(message).also(&table[first].key, "given here"));
     }
-    let layers: Read<Vec<Spec>> = match keys.get("layers").map(|n| &n.value) {
-        Some(Value::List(items)) => items.iter().map(|i| spec::read(i, Family::Layer, registry)).collect(),
-        _ => Ok(Vec::new()),
-    };
+    let layers: Read<Vec<Spec>> =
+        items(table, "layers").iter().map(|i| spec::read(i, Family::Layer, registry)).collect();
     Ok(Branch {
         from: taps(keys.need("from", place)?)?,
         join: if keys.text("join").as_deref() == Some("add") { Join::Add } else { Join::Concat },

@@ -64,6 +64,7 @@ fn group(family: Family) -> &'static str {
         Family::Loss => "losses",
         Family::Optimizer => "optimizers",
         Family::Schedule => "schedules",
+        Family::Transform => "transforms",
     }
 }
 

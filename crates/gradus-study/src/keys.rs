@@ -66,6 +66,8 @@ pub enum KeyKind {
     Taps,
     /// A list of layers: strings or tables.
     Layers,
+    /// A list of transforms: strings or tables.
+    Transforms,
     /// A list of texts.
     Texts,
     /// A list of whole numbers from 1 on.
@@ -96,6 +98,9 @@ impl fmt::Display for KeyKind {
             KeyKind::Taps => "a place or a list of them: \"input\", \"input[0]\", \"branch\", \"branch:layer\"",
             KeyKind::Layers => {
                 "a list of layers: \"Conv2d 16 3\" or { layer = \"Conv2d\", out_channels = 16, kernel_size = 3 }"
+            }
+            KeyKind::Transforms => {
+                "a list of transforms: \"RandomAffine 10\" or { name = \"RandomAffine\", degrees = 10 }"
             }
             KeyKind::Texts => "a list of texts",
             KeyKind::Counts => "a list of whole numbers from 1 on",
@@ -223,6 +228,12 @@ pub static TRAIN: Section = Section {
         key("epochs", KeyKind::Count, Some("10"), "passes over the training samples"),
         key("batch", KeyKind::Count, Some("50"), "samples in a batch; the last one of an epoch may be shorter"),
         key("shuffle", KeyKind::Flag, Some("true"), "give every epoch an order of its own"),
+        key(
+            "augment",
+            KeyKind::Transforms,
+            Some(""),
+            "random changes of training samples, in order; evaluations see the samples as they are",
+        ),
         key(
             "optimizer",
             KeyKind::Spec(Family::Optimizer),

@@ -112,6 +112,9 @@ fn check_value(def: &'static KeyDef, node: &Node, registry: &Registry) -> Read<(
         (KeyKind::Layers, Value::List(items)) => {
             return items.iter().try_for_each(|item| spec::read(item, spec::Family::Layer, registry).map(drop));
         }
+        (KeyKind::Transforms, Value::List(items)) => {
+            return items.iter().try_for_each(|item| spec::read(item, spec::Family::Transform, registry).map(drop));
+        }
         (KeyKind::Texts, Value::List(items)) => items.iter().all(|i| matches!(i.value, Value::Text(_))),
         (KeyKind::Counts, Value::List(items)) => {
             items.iter().all(|i| matches!(i.value, Value::Int(1..=MAX_COUNT))) && (1..=3).contains(&items.len())

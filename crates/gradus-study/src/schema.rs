@@ -96,6 +96,7 @@ fn kind(kind: KeyKind) -> Value {
             { "type": "array", "items": { "$ref": "#/$defs/tap" }, "minItems": 1 },
         ] }),
         KeyKind::Layers => json!({ "type": "array", "items": { "$ref": "#/$defs/layer spec" } }),
+        KeyKind::Transforms => json!({ "type": "array", "items": { "$ref": "#/$defs/transform spec" } }),
         KeyKind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         KeyKind::Counts => {
             json!({ "type": "array", "items": { "type": "integer", "minimum": 1 }, "minItems": 1, "maxItems": 3 })

@@ -1,5 +1,6 @@
 //! Layers, losses, optimisers and schedules as they stand in a file: a string or a table.
 
+use gradus::data::augment::TRANSFORMS;
 use gradus::error::Error;
 use gradus::init::Init;
 use gradus::layers::LAYERS;
@@ -24,6 +25,8 @@ pub enum Family {
     Optimizer,
     /// [`gradus::train::SCHEDULES`].
     Schedule,
+    /// [`gradus::data::augment::TRANSFORMS`].
+    Transform,
 }
 
 /// What a list says of one of its names.
@@ -44,7 +47,7 @@ impl<T: ?Sized> From<&Def<T>> for About {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 4] = [Family::Layer, Family::Loss, Family::Optimizer, Family::Schedule];
+    pub const ALL: [Family; 5] = [Family::Layer, Family::Loss, Family::Optimizer, Family::Schedule, Family::Transform];
 
     /// What one is called.
     pub fn what(self) -> &'static str {
@@ -53,6 +56,7 @@ impl Family {
             Family::Loss => "loss",
             Family::Optimizer => "optimizer",
             Family::Schedule => "schedule",
+            Family::Transform => "transform",
         }
     }
 
@@ -62,6 +66,7 @@ impl Family {
             Family::Loss => "a loss",
             Family::Optimizer => "an optimizer",
             Family::Schedule => "a schedule",
+            Family::Transform => "a transform",
         }
     }
 
@@ -77,6 +82,7 @@ impl Family {
             Family::Loss => LOSSES.iter().map(|d| About::from(*d)).collect(),
             Family::Optimizer => OPTIMIZERS.iter().map(|d| About::from(*d)).collect(),
             Family::Schedule => SCHEDULES.iter().map(|d| About::from(*d)).collect(),
+            Family::Transform => TRANSFORMS.iter().map(|d| About::from(*d)).collect(),
         }
     }
 
@@ -90,6 +96,7 @@ impl Family {
             Family::Loss => find(registry.losses(), "loss", name)?.args,
             Family::Optimizer => find(OPTIMIZERS, "optimizer", name)?.args,
             Family::Schedule => find(SCHEDULES, "schedule", name)?.args,
+            Family::Transform => find(TRANSFORMS, "transform", name)?.args,
         })
     }
 
@@ -100,6 +107,7 @@ impl Family {
             Family::Loss => registry.make_loss(spec).map(drop),
             Family::Optimizer => find(OPTIMIZERS, "optimizer", &spec.name)?.build(spec).map(drop),
             Family::Schedule => find(SCHEDULES, "schedule", &spec.name)?.build(spec).map(drop),
+            Family::Transform => find(TRANSFORMS, "transform", &spec.name)?.build(spec).map(drop),
         }
     }
 }
@@ -315,6 +323,11 @@ mod tests {
             (r#""SGD lr=0.1 momentm=0.9""#, Family::Optimizer, "momentm", "did you mean `momentum`"),
             (r#""MSELoss reduction=som""#, Family::Loss, "som", "one of mean, sum"),
             (r#"{ name = "StepLR" }"#, Family::Schedule, r#""StepLR""#, "needs `step_size`"),
+            (r#""RandomAfine 10""#, Family::Transform, "RandomAfine", "did you mean `RandomAffine`"),
+            (r#""RandomAffine degree=10""#, Family::Transform, "degree", "did you mean `degrees`"),
+            (r#""RandomAffine 10 scale=1.1""#, Family::Transform, "1.1", "two numbers"),
+            (r#""RandomAffine 10 scale=[1.1,0.9]""#, Family::Transform, "[1.1,0.9]", "the smaller first"),
+            (r#""RandomErasing p=1.5""#, Family::Transform, "1.5", "a probability from 0 to 1"),
         ] {
             let (e, m) = error(value, family);
             assert_eq!(e, excerpt, "{value}: {m}");

@@ -4,9 +4,11 @@ mod common;
 
 use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
 use gradus::data::Dataset;
+use gradus::data::augment::{Augment, TRANSFORMS};
 use gradus::exec::cpu::Isa;
 use gradus::net::Graph;
 use gradus::prelude::*;
+use gradus::spec::Spec;
 use gradus_kernels::counting::{Counting, allocations};
 
 #[global_allocator]
@@ -41,6 +43,21 @@ fn check(name: &str, graph: &Graph, data: &Dataset, batch: usize) {
     assert_eq!(allocations(|| drop(session.predict(samples))), 0, "{name}: a session's prediction");
 }
 
+/// A training step on changed samples.
+fn check_augmented(graph: &Graph, data: &Dataset, batch: usize) {
+    let spec = |name| if name == "RandomCrop" { Spec::new(name).arg("padding", 2usize) } else { Spec::new(name) };
+    let specs: Vec<Spec> = TRANSFORMS.iter().map(|d| spec(d.name)).collect();
+    let mut augment = Augment::new(&specs, data, None, batch).unwrap();
+    let (mut net, rows) = (on(graph, Isa::detect(), 2), (0..data.len() as u32).collect::<Vec<_>>());
+    let mut epoch = |n: u64| {
+        for rows in rows.chunks(batch) {
+            net.train_step(&augment.batch(data, rows, Seed(1).key("augment").at(n)), 0.01);
+        }
+    };
+    epoch(0);
+    assert_eq!(allocations(|| epoch(1)), 0, "augmented steps");
+}
+
 // One test: another one running beside it would be counted.
 #[test]
 fn steps_and_predictions_allocate_nothing() {
@@ -61,4 +78,5 @@ fn steps_and_predictions_allocate_nothing() {
     for name in PAIR_NETS {
         check(name, &pair_graph(name), &pairs, 5);
     }
+    check_augmented(&pair_graph("net2_digits"), &pairs, 5);
 }

@@ -161,6 +161,30 @@ fn the_reports_networks_give_the_same_bits_in_every_way() {
 }
 
 #[test]
+fn augmented_training_gives_the_same_bits_in_every_way() {
+    let (graph, data) = (pair_graph("net2_digits"), pairs(23, 2).train);
+    let augment: Vec<Spec> = [
+        "RandomPairs",
+        "RandomAffine degrees=10 translate=0.1 scale=[0.9,1.1] shear=5 per_channel=true",
+        "ElasticTransform alpha=5 per_channel=true",
+        "RandomErasing p=0.3",
+    ]
+    .map(spec)
+    .to_vec();
+    let settings = Settings { batch: 5, shuffle: true, augment, ..settings("Adam lr=0.01") };
+    let want = fit(&graph, Isa::detect(), 1, &data, &settings);
+    for isa in Isa::available() {
+        assert_eq!(fit(&graph, isa, 2, &data, &settings), want, "on {isa}");
+    }
+    assert_eq!(fit(&graph, Isa::detect(), 4, &data, &settings), want, "4 threads");
+    assert_eq!(resumed(&graph, &data, &settings, "bits-augmented"), want, "resumed");
+    let none = Settings { augment: Vec::new(), ..settings.clone() };
+    let crop = Settings { augment: vec![spec("RandomCrop padding=0")], ..settings.clone() };
+    assert_ne!(fit(&graph, Isa::detect(), 1, &data, &none), want);
+    assert_eq!(fit(&graph, Isa::detect(), 1, &data, &none), fit(&graph, Isa::detect(), 1, &data, &crop));
+}
+
+#[test]
 fn a_seed_another_batch_or_another_rate_changes_the_bits() {
     let (graph, data) = (messy_net(), disk(60).train);
     let base = settings("SGD lr=0.1");

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use gradus::Registry;
+use gradus::data::augment::TRANSFORMS;
 use gradus::init::Init;
 use gradus::optim::OPTIMIZERS;
 use gradus::train::SCHEDULES;
@@ -31,6 +32,7 @@ struct Everything {
     losses: Vec<Thing>,
     optimizers: Vec<Thing>,
     schedules: Vec<Thing>,
+    transforms: Vec<Thing>,
     initialisers: Vec<Thing>,
 }
 
@@ -63,6 +65,7 @@ impl Everything {
             losses: registry.losses().iter().map(|d| thing((d.name, d.summary))).collect(),
             optimizers: OPTIMIZERS.iter().map(|d| thing((d.name, d.summary))).collect(),
             schedules: SCHEDULES.iter().map(|d| thing((d.name, d.summary))).collect(),
+            transforms: TRANSFORMS.iter().map(|d| thing((d.name, d.summary))).collect(),
             initialisers: Init::ALL.iter().map(|(name, _, what)| thing((*name, *what))).collect(),
         })
     }
@@ -88,6 +91,7 @@ impl List {
             ("losses", &all.losses),
             ("optimisers", &all.optimizers),
             ("schedules", &all.schedules),
+            ("transforms", &all.transforms),
             ("initialisers", &all.initialisers),
         ];
         for (kind, things) in kinds {

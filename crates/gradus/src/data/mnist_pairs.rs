@@ -8,6 +8,16 @@ use super::{Dataset, Digits, Split, Target};
 use crate::rng::{Key, Seed, permutation};
 use crate::{Result, fail};
 
+/// The names of the arrays.
+pub(super) const PAIR: &str = "pair";
+pub(super) const LARGER: &str = "larger";
+pub(super) const DIGITS: &str = "digits";
+
+/// The class of two digits in the target "larger".
+pub(super) fn larger([first, second]: [u32; 2]) -> u32 {
+    u32::from(first > second)
+}
+
 /// Pairs of different digits, drawn from two pools without replacement: no image is used twice.
 ///
 /// Input "pair" (N, 2, 14, 14): images averaged 2×2, of values 0 to 255. Target "larger" (N): class 1, "first is
@@ -92,13 +102,13 @@ fn pairs(pool: &Digits, pairs: &[[usize; 2]]) -> Result<Dataset> {
         }
     }
     let digits = Array2::from_shape_fn((n, 2), |(k, side)| u32::from(pool.labels[pairs[k][side]]));
-    let larger: Array1<u32> = digits.rows().into_iter().map(|d| u32::from(d[0] > d[1])).collect();
+    let answers: Array1<u32> = digits.rows().into_iter().map(|d| larger([d[0], d[1]])).collect();
     let names = ["first is smaller", "first is larger"].map(String::from).to_vec();
     Dataset::new(
-        IndexMap::from([("pair".into(), images.into_dyn())]),
+        IndexMap::from([(PAIR.into(), images.into_dyn())]),
         IndexMap::from([
-            ("larger".into(), Target::Classes { labels: larger.into_dyn(), names }),
-            ("digits".into(), Target::Classes { labels: digits.into_dyn(), names: digit_names() }),
+            (LARGER.into(), Target::Classes { labels: answers.into_dyn(), names }),
+            (DIGITS.into(), Target::Classes { labels: digits.into_dyn(), names: digit_names() }),
         ]),
     )
 }

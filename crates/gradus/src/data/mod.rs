@@ -3,6 +3,7 @@
 //! A [`Dataset`] has N samples: every array in it has N as its first dimension. Networks read it through a [`Batch`],
 //! which borrows some of its samples and copies nothing. Arrays are in C order.
 
+pub mod augment;
 mod check;
 mod disk;
 mod idx;

@@ -11,6 +11,7 @@ use super::health::Warning;
 use super::schedule::Schedule;
 use super::settings::{Keep, Settings};
 use crate::data::Dataset;
+use crate::data::augment::Augment;
 use crate::error::{Error, Kind, Result};
 use crate::exec::Stored;
 use crate::fail;
@@ -109,6 +110,7 @@ pub struct Trainer<'a> {
     progress: Progress,
     best: Option<Vec<Vec<f64>>>,
     order: Vec<u32>,
+    augment: Option<Augment>,
 }
 
 /// The prefix of the best epoch's parameters in a checkpoint.
@@ -138,6 +140,9 @@ impl<'a> Trainer<'a> {
         if batch < least {
             fail!(Argument, "batch norm needs {least} samples to train, a batch has {batch}");
         }
+        let augment = (!settings.augment.is_empty())
+            .then(|| Augment::new(&settings.augment, data.train, net.normalisation.as_ref(), batch))
+            .transpose()?;
         let optimizer = settings.make_optimizer()?;
         let base_lr = optimizer.lr();
         net.set_optimizer_arc(optimizer.into());
@@ -151,6 +156,7 @@ impl<'a> Trainer<'a> {
             progress: Progress::default(),
             best: None,
             order: (0..data.train.len() as u32).collect(),
+            augment,
         })
     }
 
@@ -274,6 +280,7 @@ impl<'a> Trainer<'a> {
             (0..).zip(&mut self.order).for_each(|(i, row)| *row = i);
             permute(self.net.seed().key("shuffle").at(index as u64), &mut self.order);
         }
+        let changes = self.net.seed().key("augment").at(index as u64);
         let graph = self.net.graph().clone();
         let (mut sums, mut samples, mut clipped, mut updates) = (vec![0.0; graph.losses.len()], 0, 0, 0);
         let mut waiting = 0;
@@ -289,7 +296,10 @@ impl<'a> Trainer<'a> {
                 }
                 continue;
             }
-            let batch = self.data.train.batch(rows);
+            let batch = match &mut self.augment {
+                Some(augment) => augment.batch(self.data.train, rows, changes),
+                None => self.data.train.batch(rows),
+            };
             let loss = self.net.train_batch(&batch);
             if !loss.is_finite() {
                 return Err(self.diverged(index, b));

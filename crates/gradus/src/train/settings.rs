@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::augment::transform;
 use crate::error::Result;
 use crate::fail;
 use crate::optim::{OPTIMIZERS, Optimizer};
@@ -19,6 +20,9 @@ pub struct Settings {
     pub batch: usize,
     /// Whether each epoch has an order of its own, keyed by the seed and the epoch.
     pub shuffle: bool,
+    /// Random changes of training samples, in order: see [`augment`](crate::data::augment).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Spec>,
     /// The optimiser with its arguments.
     pub optimizer: Spec,
     /// How the learning rate changes from epoch to epoch; constant when absent.
@@ -56,6 +60,7 @@ impl Default for Settings {
             epochs: 10,
             batch: 50,
             shuffle: true,
+            augment: Vec::new(),
             optimizer: Spec::new("SGD").arg("lr", 0.01),
             schedule: None,
             accumulate: 1,
@@ -88,7 +93,7 @@ impl Settings {
         }
         self.make_optimizer()?;
         self.make_schedule()?;
-        Ok(())
+        self.augment.iter().try_for_each(|spec| transform(spec).map(drop))
     }
 
     /// The optimiser.
