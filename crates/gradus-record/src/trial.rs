@@ -110,6 +110,9 @@ pub struct TrialRecord {
     pub parameters_hash: Option<String>,
     /// Threads that trained it.
     pub threads: usize,
+    /// Trials that ran at a time while it did, itself among them; 0 where that is not known.
+    #[serde(default)]
+    pub parallel: usize,
     /// The how-manieth trial to end, from 0 on.
     pub order: usize,
 }
@@ -141,6 +144,9 @@ pub struct TrialSummary {
     pub parameters_hash: Option<String>,
     /// Threads that trained it.
     pub threads: usize,
+    /// Trials that ran at a time while it did, itself among them; 0 where that is not known.
+    #[serde(default)]
+    pub parallel: usize,
     /// The how-manieth trial to end, from 0 on.
     pub order: usize,
 }
@@ -163,6 +169,7 @@ impl TrialRecord {
             seconds: self.seconds,
             parameters_hash: self.parameters_hash.clone(),
             threads: self.threads,
+            parallel: self.parallel,
             order: self.order,
         }
     }
@@ -181,6 +188,7 @@ impl TrialRecord {
             seconds: s.seconds,
             parameters_hash: s.parameters_hash,
             threads: s.threads,
+            parallel: s.parallel,
             order: s.order,
             ..TrialRecord::default()
         }
@@ -334,7 +342,7 @@ mod tests {
     fn times_and_places_are_no_result() {
         let (a, mut b) = (trial(), trial());
         b.seconds = Seconds { train: 1.0, evaluate: 2.0 };
-        (b.threads, b.order, b.arm) = (2, 9, "renamed".into());
+        (b.threads, b.parallel, b.order, b.arm) = (2, 2, 9, "renamed".into());
         b.metrics.swap_indices(0, 1); // the order of names neither
         (b.steps, b.predictions, b.grid, b.weights) = (None, None, None, None); // nor what was not asked for
         b.epochs[0].train = Some(IndexMap::new());

@@ -90,6 +90,8 @@ pub(super) struct Body {
     pub seconds: Seconds,
     pub parameters_hash: Option<String>,
     pub threads: usize,
+    #[serde(default)]
+    pub parallel: usize,
     pub order: usize,
     /// The tables that hold the rest of it.
     pub parts: Vec<String>,
@@ -474,6 +476,7 @@ impl Store {
             seconds: body.seconds,
             parameters_hash: body.parameters_hash,
             threads: body.threads,
+            parallel: body.parallel,
             order: body.order,
         };
         Ok((summary, body.parts))

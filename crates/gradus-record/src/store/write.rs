@@ -324,6 +324,7 @@ pub(super) fn put_trial(t: &Transaction<'_>, arm: &ArmRow, trial: &TrialRecord, 
         seconds: trial.seconds,
         parameters_hash: trial.parameters_hash.clone(),
         threads: trial.threads,
+        parallel: trial.parallel,
         order: trial.order,
         parts: epochs.iter().map(|_| "epochs".to_string()).chain(parts).collect(),
     };

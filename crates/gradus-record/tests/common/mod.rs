@@ -193,6 +193,7 @@ pub fn trial(arm: &ArmRecord, round: usize) -> TrialRecord {
         weights: round.is_multiple_of(3).then(|| (0..700).map(|_| r.next() as u8).collect()),
         parameters_hash: (!diverged).then(|| format!("{:016x}", r.next())),
         threads: 1,
+        parallel: 1 + round % 3,
         order: round,
         epochs,
     }

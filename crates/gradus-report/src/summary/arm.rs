@@ -83,8 +83,8 @@ pub(super) struct Reading {
     pub seconds: BTreeMap<usize, f64>,
     /// Which test samples it got right.
     pub answers: Answers,
-    /// The most trials that ran at once while one of its own did; 0 where that was not written down.
-    pub parallel: Option<usize>,
+    /// The fewest and the most trials that ran at a time while one of its own did; 0 where that is not known.
+    pub parallel: Option<(usize, usize)>,
 }
 
 /// Whether statistics can use a number: NaN passes no comparison, and the square of a huge one is no number any more.
@@ -139,7 +139,9 @@ pub(super) fn read(store: &Store, study: &StudyRecord, arm: &ArmRecord) -> Resul
             evaluating.push(t.seconds.evaluate);
             seconds.insert(t.round, t.seconds.train + t.seconds.evaluate);
         }
-        parallel = parallel.max(Some(parallel_of(&t)));
+        parallel = Some(parallel.map_or((t.parallel, t.parallel), |(low, high): (usize, usize)| {
+            (low.min(t.parallel), high.max(t.parallel))
+        }));
         answers.add(&t, arm);
         Ok(())
     })?;
@@ -187,11 +189,6 @@ pub(super) fn read(store: &Store, study: &StudyRecord, arm: &ArmRecord) -> Resul
 /// The factors of a matrix that an arm was made from.
 pub(super) fn factors(_arm: &ArmRecord) -> IndexMap<String, String> {
     IndexMap::new()
-}
-
-/// How many trials ran while this one did; 0 where that was not written down.
-fn parallel_of(_trial: &TrialRecord) -> usize {
-    0
 }
 
 /// What has to be known of an arm beside its numbers.

@@ -186,12 +186,10 @@ pub fn compare(store: &Store, a: &str, b: &str) -> Result<Comparison> {
     Ok(list.remove(0))
 }
 
-/// Whether the times of trials that ran so many at once can be compared.
-fn timing(parallel: impl Iterator<Item = Option<usize>>) -> Timing {
-    let most = parallel.flatten().fold(None, |most: Option<(usize, usize)>, n| {
-        Some(most.map_or((n, n), |(low, high)| (low.min(n), high.max(n))))
-    });
-    let sentence = match most {
+/// Whether times can be compared, given the fewest and the most trials that ran at a time in each arm.
+fn timing(parallel: impl Iterator<Item = Option<(usize, usize)>>) -> Timing {
+    let all = parallel.flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let sentence = match all {
         None => "No trial has run yet.",
         Some((1, 1)) => "Every trial ran alone, so times can be compared.",
         Some((0, _)) => {
@@ -199,5 +197,5 @@ fn timing(parallel: impl Iterator<Item = Option<usize>>) -> Timing {
         }
         Some(_) => "Several trials ran at a time, so times give no verdict; with --threads 1 they do.",
     };
-    Timing { comparable: most == Some((1, 1)), sentence: sentence.into() }
+    Timing { comparable: all == Some((1, 1)), sentence: sentence.into() }
 }

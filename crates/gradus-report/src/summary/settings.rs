@@ -108,7 +108,7 @@ pub(super) fn samples(source: Option<&str>) -> &'static str {
 }
 
 impl Data {
-    /// `1,000 training and 1,000 test pairs, 200 of the former held out for validation`.
+    /// `1,000 training (200 of them held out for validation) and 1,000 test pairs`.
     pub fn sizes(&self) -> String {
         let table = self.source.as_deref() == Some("csv");
         let size = |n: Option<u64>| match n {
@@ -117,11 +117,9 @@ impl Data {
             None => "1,000".into(),
         };
         let what = samples(self.source.as_deref());
-        let mut text = format!("{} training and {} test {what}", size(self.train), size(self.test));
-        if let Some(n) = self.validation.filter(|n| *n > 0) {
-            text += &format!(", {} of the former held out for validation", count(n));
-        }
-        text
+        let held = self.validation.filter(|n| *n > 0);
+        let held = held.map_or(String::new(), |n| format!(" ({} of them held out for validation)", count(n)));
+        format!("{} training{held} and {} test {what}", size(self.train), size(self.test))
     }
 }
 
