@@ -1,6 +1,98 @@
 //! Plots: plain numbers in, a picture out.
+//!
+//! Every function takes plain numbers and returns a [`Plot`], which is written as SVG in a page's colours, or as an SVG,
+//! PNG or PDF file. A function lays shapes and words out once ([`Scene`](scene::Scene)), so all of them show the same.
+//! Nothing here panics, whatever the numbers are: what is no number is left out, and a plot of nothing says so.
+
+mod architecture;
+mod axis;
+mod confusion;
+mod curves;
+mod dots;
+mod font;
+mod forest;
+mod frame;
+mod ink;
+mod pdf;
+mod plane;
+mod png;
+mod scene;
+mod strip;
+mod svg;
 
 use gradus_record::{Grid, PointSet};
+
+pub use architecture::architecture;
+pub use confusion::confusion;
+pub use curves::curves;
+pub use forest::forest;
+pub use ink::{COLOURS, colour, css};
+pub use plane::plane;
+pub use strip::strip;
+
+use scene::Scene;
+
+/// The width of a plot in a file or on a desk, and on a phone.
+const WIDE: f64 = 720.0;
+const NARROW: f64 = 380.0;
+
+/// A finished picture.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    title: String,
+    description: String,
+    wide: Scene,
+    /// The same for a narrow page, where it is laid out otherwise.
+    narrow: Option<Scene>,
+}
+
+impl Plot {
+    /// A picture that is laid out anew for a phone.
+    fn both(title: impl Into<String>, description: impl Into<String>, draw: impl Fn(f64) -> Scene) -> Plot {
+        let (title, description) = (title.into(), description.into());
+        Plot { title, description, wide: draw(WIDE), narrow: Some(draw(NARROW)) }
+    }
+
+    /// A picture that fits everywhere.
+    fn one(title: impl Into<String>, description: impl Into<String>, scene: Scene) -> Plot {
+        Plot { title: title.into(), description: description.into(), wide: scene, narrow: None }
+    }
+
+    /// What is shown, in a line.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// What is shown, in words for those who do not see it.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The picture as a part of an HTML page: a `<div class="plot">` whose colours and form follow the page's [`css`].
+    pub fn inline(&self) -> String {
+        let write = |scene, class| svg::write(scene, &self.title, &self.description, svg::Place::Page { class });
+        let inside = match &self.narrow {
+            Some(narrow) => write(&self.wide, "wide") + &write(narrow, "narrow"),
+            None => write(&self.wide, "any"),
+        };
+        format!("<div class=\"plot\">\n{inside}</div>\n")
+    }
+
+    /// The picture as an SVG file, in light colours.
+    pub fn svg(&self) -> String {
+        svg::write(&self.wide, &self.title, &self.description, svg::Place::File)
+    }
+
+    /// The picture as a PNG file, with so many dots to a unit: 2 is sharp on most screens, 4 in print.
+    pub fn png(&self, scale: f64) -> Vec<u8> {
+        png::write(&self.wide, scale)
+    }
+
+    /// The picture as a PDF file of one page, with lines and words, not dots.
+    pub fn pdf(&self) -> Vec<u8> {
+        pdf::write(&self.wide, &self.title)
+    }
+}
 
 /// Paired differences with the baseline, one row an arm.
 #[derive(Clone, Debug, Default)]
@@ -120,4 +212,6 @@ pub struct Plane {
     pub boundary: Vec<Vec<(f64, f64)>>,
     /// Where it says which class: above 0 the second one. For a mean over rounds, the share of rounds minus one half.
     pub field: Option<Grid>,
+    /// Whether the field is such a share: then the colour is the stronger, the more rounds agree.
+    pub share: bool,
 }
