@@ -12,6 +12,8 @@ pub enum Kind {
     Arm,
     /// The numbers cannot be used.
     Numbers,
+    /// A file cannot be written.
+    Io,
 }
 
 /// A failed call: a [`Kind`], and a sentence that names the place and what was expected.

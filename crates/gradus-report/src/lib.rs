@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod figures;
+mod file;
 pub mod json;
 pub mod latex;
 pub mod markdown;
+mod page;
 pub mod plot;
 mod summary;
 mod tables;
@@ -16,4 +19,5 @@ pub mod text;
 pub mod words;
 
 pub use error::{Error, Kind, Result};
+pub use page::{page, write_figures, write_page};
 pub use summary::*;
