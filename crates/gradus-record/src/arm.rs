@@ -1,8 +1,10 @@
 //! An arm: what is trained, and the drawing of it.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
+use crate::tuning::Tuned;
 
 /// An arm of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +18,16 @@ pub struct ArmRecord {
     pub position: usize,
     /// Whether it is in the file still. The trials of an arm that was removed are kept, and left out of reports.
     pub active: bool,
-    /// The arm resolved.
+    /// The arm of the file that it was made from by `[matrix]`; `None` for one that is written there as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+    /// What `[matrix]` gave it: the level of each factor by its key, `train.optimizer.lr`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub factors: IndexMap<String, String>,
+    /// How values of its own were chosen for it by `[tune]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<Tuned>,
+    /// The arm resolved, with the values that were chosen for it.
     pub resolved: Document,
     /// How many numbers training changes.
     pub parameters: u64,
@@ -36,6 +47,9 @@ impl Default for ArmRecord {
             name: String::new(),
             position: 0,
             active: true,
+            made_from: None,
+            factors: IndexMap::new(),
+            tuned: None,
             resolved: Document::default(),
             parameters: 0,
             flops_forward: 0,

@@ -46,6 +46,7 @@ mod steps;
 mod store;
 mod study;
 mod trial;
+mod tuning;
 
 pub use arm::{ArmRecord, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, Port};
 pub use clock::now;
@@ -59,3 +60,4 @@ pub use steps::Steps;
 pub use store::{Event, FILE, FORMAT, Filter, Holder, Merged, Parts, Store};
 pub use study::{Compare, Machine, StudyRecord, Versions};
 pub use trial::{Best, Outcome, Seconds, TrialRecord, TrialSummary};
+pub use tuning::{Candidate, Tuned, TuningTrial};

@@ -114,6 +114,19 @@ pub(crate) mod lists {
     }
 }
 
+/// For lists of numbers.
+pub(crate) mod list {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(list: &[f64], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(list.iter().map(|x| Number(*x)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Number>::deserialize(d)?.into_iter().map(|x| x.0).collect())
+    }
+}
+
 /// For lists of single-precision numbers, which double precision holds exactly.
 pub(crate) mod list_f32 {
     use super::*;

@@ -13,6 +13,9 @@ pub struct RoundRecord {
     pub round: usize,
     /// A hash of the samples drawn.
     pub data_hash: String,
+    /// How they were asked for: the data settings of the study's first arm. A round whose settings were changed is drawn anew.
+    #[serde(default)]
+    pub data: Document,
     /// How inputs were normalised; `None` when they were left as they are.
     pub normalisation: Option<Document>,
     /// Where the samples come from, for people to read.
@@ -20,7 +23,7 @@ pub struct RoundRecord {
     /// The samples themselves, where they are points of the plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<Points>,
-    /// Test samples to be shown as images.
+    /// Test samples to be shown as images; see [`Samples`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<Samples>,
 }
@@ -49,7 +52,8 @@ pub struct PointSet {
     pub labels: Vec<u32>,
 }
 
-/// Samples to be shown, as bytes.
+/// Test samples to be shown as images: the first few of each class, class by class, then those that most arms got wrong, the
+/// most missed first. Who said what of them stands in the predictions, under the same ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {

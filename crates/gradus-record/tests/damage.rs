@@ -215,6 +215,10 @@ fn rows_that_were_changed_by_hand() {
         "UPDATE rounds SET record = '{}'".into(),
         "DELETE FROM points".into(),
         "UPDATE samples SET data = x'0000'".into(),
+        "UPDATE tuning SET record = replace(record, '0.1', '0.2')".into(),
+        "UPDATE tuning SET round = 7 WHERE id = 1".into(),
+        "UPDATE tuning SET key = 'candidate 9' WHERE id = 2".into(),
+        "DELETE FROM tuning WHERE id = 3".into(),
     ] {
         fs::write(folder.0.join(FILE), &whole).unwrap();
         let c = rusqlite::Connection::open(folder.0.join(FILE)).unwrap();

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{Folder, arm, everything, filled, round, study, trial};
+use common::{Folder, arm, everything, filled, round, study, trial, tuning};
 use gradus_record::{
-    ArmRecord, Error, Filter, Kind, Outcome, Parts, Predictions, RoundRecord, Store, StudyRecord, TrialRecord,
+    ArmRecord, Error, FILE, Filter, Kind, Outcome, Parts, Predictions, RoundRecord, Store, StudyRecord, TrialRecord,
+    TuningTrial,
 };
 
 /// By their debugging text, since a diverged trial holds NaN.
@@ -333,4 +334,65 @@ fn records_are_json() {
     }
     assert_eq!(serde_json::from_str::<ArmRecord>(&serde_json::to_string(&arm(1)).unwrap()).unwrap(), arm(1));
     assert_eq!(serde_json::from_str::<StudyRecord>(&serde_json::to_string(&study()).unwrap()).unwrap(), study());
+}
+
+#[test]
+fn tuning_rounds_lie_apart() {
+    let (a, b) = (Folder::new("tuning"), Folder::new("tuning"));
+    let mut store = filled(&a.0, 2, 1);
+    let (first, all) = (tuning(0, 0), 4);
+    assert_eq!(store.tuning().unwrap(), [tuning(0, 0), tuning(0, 1), tuning(1, 0), tuning(1, 1)]);
+    assert_eq!(store.trials(&Filter::default()).unwrap().len(), 2, "they are no trials");
+    let mut again = TuningTrial { arm: "renamed".into(), ..first.clone() };
+    again.seconds.train = 9.0;
+    store.insert_tuning(&again).unwrap();
+    assert_eq!((store.tuning().unwrap().len(), &store.tuning().unwrap()[0]), (all, &first), "the first stays");
+    again.metrics["validation accuracy"] = 0.0;
+    let refused = store.insert_tuning(&again).unwrap_err();
+    assert!(refused.kind() == Kind::Conflict && refused.to_string().contains("a metric differs"), "{refused}");
+    // One that failed is tried again, and undoes none.
+    let failed = |t: &TuningTrial| TuningTrial { outcome: Outcome::Failed { cause: "no memory".into() }, ..t.clone() };
+    store.insert_tuning(&failed(&tuning(0, 2))).unwrap();
+    store.insert_tuning(&failed(&first)).unwrap();
+    store.insert_tuning(&tuning(0, 2)).unwrap();
+    assert_eq!(store.tuning().unwrap()[..3], [tuning(0, 0), tuning(0, 1), tuning(0, 2)]);
+    assert_eq!(store.insert_tuning(&TuningTrial::default()).unwrap_err().kind(), Kind::Argument);
+
+    let mut theirs = filled(&b.0, 2, 0);
+    theirs.insert_tuning(&tuning(1, 2)).unwrap();
+    assert_eq!(store.merge(&theirs).unwrap().tuning, 1);
+    assert_eq!(store.merge(&theirs).unwrap().tuning, 0);
+    assert_eq!(store.tuning().unwrap().len(), 6);
+    store.check().unwrap();
+    theirs.insert_tuning(&TuningTrial { parameters_hash: None, ..tuning(1, 3) }).unwrap();
+    store.insert_tuning(&tuning(1, 3)).unwrap();
+    assert_eq!(store.merge(&theirs).unwrap_err().kind(), Kind::Conflict);
+}
+
+#[test]
+fn a_round_is_replaced_whole() {
+    let folder = Folder::new("replaced");
+    let mut store = filled(&folder.0, 1, 3);
+    let new = RoundRecord { data_hash: "another".into(), points: None, samples: round(1).samples, ..round(0) };
+    store.replace_round(&new).unwrap();
+    store.replace_round(&RoundRecord { round: 7, ..new.clone() }).unwrap();
+    assert_eq!(store.rounds().unwrap(), [new.clone(), round(1), round(2), RoundRecord { round: 7, ..new }]);
+    store.check().unwrap();
+}
+
+/// What a trial will take is told before it is there.
+#[test]
+fn bytes_of_a_trial_are_foreseen() {
+    let folder = Folder::new("bytes");
+    let mut store = filled(&folder.0, 1, 0);
+    let size = || std::fs::metadata(folder.0.join(FILE)).unwrap().len();
+    let (before, mut foreseen) = (size(), 0);
+    for i in 0..200 {
+        let mut t = trial(&arm(0), i);
+        t.weights = (i % 2 == 0).then(|| vec![7; 100 * i]);
+        foreseen += t.stored_bytes();
+        store.insert_trial(&t).unwrap();
+    }
+    let ratio = (size() - before) as f64 / foreseen as f64;
+    assert!((0.8..1.3).contains(&ratio), "{ratio}");
 }

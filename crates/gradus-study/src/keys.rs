@@ -132,6 +132,7 @@ pub static STUDY: Section = Section {
         key("train", KeyKind::Table(&TRAIN), Some(""), "how all arms are trained"),
         key("arm", KeyKind::Named(&ARM), None, "the networks"),
         key("compare", KeyKind::Table(&COMPARE), Some(""), "what is compared with what"),
+        key("record", KeyKind::Table(&RECORD), Some(""), "what is written down of every trial"),
     ],
     others: None,
 };
@@ -367,8 +368,24 @@ pub static COMPARE: Section = Section {
     others: None,
 };
 
+/// `[record]`.
+pub static RECORD: Section = Section {
+    name: "record",
+    written: "[record]",
+    summary: "What is written down of every trial, beside metrics and losses by epoch. It changes no result, and no trial that is \
+              there already.",
+    keys: &[
+        key("steps", KeyKind::Flag, Some("false"), "the losses of every step: 8 bytes a step and loss"),
+        key("weights", KeyKind::Flag, Some("false"), "the trained network as a model file: 4 bytes a parameter"),
+        key("predictions", KeyKind::Flag, Some("true"), "the class predicted for every test sample"),
+        key("grid", KeyKind::Flag, Some("true"), "the decision surface, for points of the plane"),
+        key("samples", KeyKind::Flag, Some("true"), "some test samples of the first rounds, where they are images"),
+    ],
+    others: None,
+};
+
 /// Every section, in the order of a file.
-pub static SECTIONS: &[&Section] = &[&STUDY, &DATA, &TRAIN, &ARM, &BRANCH, &LOSS, &COMPARE];
+pub static SECTIONS: &[&Section] = &[&STUDY, &DATA, &TRAIN, &ARM, &BRANCH, &LOSS, &COMPARE, &RECORD];
 
 impl Section {
     /// The key of that name.

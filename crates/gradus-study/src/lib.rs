@@ -36,4 +36,4 @@ pub use data::{DataSettings, Source};
 pub use diagnostic::Diagnostic;
 pub use schema::schema;
 pub use set::Overrides;
-pub use study::{Compare, Study};
+pub use study::{Compare, Record, Study};

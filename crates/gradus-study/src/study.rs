@@ -8,10 +8,11 @@ use gradus::error::{Error, Kind};
 use gradus::rng::Seed;
 use gradus::spec::suggest;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::arm::{self, ArmSettings, Shared};
 use crate::diagnostic::{Diagnostic, Place, Read, SourceText};
-use crate::keys::{COMPARE, STUDY};
+use crate::keys::{COMPARE, RECORD, STUDY};
 use crate::patch;
 use crate::read::{Keys, check};
 use crate::set::Overrides;
@@ -35,6 +36,8 @@ pub struct Study {
     pub arms: IndexMap<String, ArmSettings>,
     /// What is compared with what.
     pub compare: Compare,
+    /// What is written down of every trial.
+    pub record: Record,
     /// The name of the file it was read from.
     pub file: String,
     /// The text of that file.
@@ -42,7 +45,8 @@ pub struct Study {
 }
 
 /// What is compared with what.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Compare {
     /// The arm the others are compared with.
     pub baseline: String,
@@ -50,6 +54,41 @@ pub struct Compare {
     pub metric: String,
     /// A difference smaller than this does not matter.
     pub margin: f64,
+}
+
+/// What is written down of every trial, beside its metrics and epochs. Nothing of it changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The losses of every step.
+    pub steps: bool,
+    /// The trained network.
+    pub weights: bool,
+    /// The class predicted for every test sample.
+    pub predictions: bool,
+    /// The decision surface, for points of the plane.
+    pub grid: bool,
+    /// Test samples of the first rounds, where they are images.
+    pub samples: bool,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { steps: false, weights: false, predictions: true, grid: true, samples: true }
+    }
+}
+
+impl Record {
+    fn of(keys: &Keys<'_>) -> Record {
+        let (flag, d) = (|name: &str| keys.flag(name), Record::default());
+        Record {
+            steps: flag("steps").unwrap_or(d.steps),
+            weights: flag("weights").unwrap_or(d.weights),
+            predictions: flag("predictions").unwrap_or(d.predictions),
+            grid: flag("grid").unwrap_or(d.grid),
+            samples: flag("samples").unwrap_or(d.samples),
+        }
+    }
 }
 
 impl Study {
@@ -116,6 +155,7 @@ impl Study {
             seed: Seed(keys.count("seed").unwrap_or(1) as u64),
             arms,
             compare,
+            record: Record::of(&Keys::new(&RECORD, keys.table("record").unwrap_or(&none))),
             file: file_name.to_string(),
             text: text.to_string(),
         })

@@ -98,7 +98,7 @@ fn a_trial_alone_is_the_trial_of_the_study() {
     let (study, store) = (study(TEXT), Store::open_read(&out).unwrap());
     for (name, arm) in &study.arms {
         let key = gradus_study::run::key(arm).unwrap();
-        let task = Task { seed: study.seed, arm, key: &key, round: 1, weights: false };
+        let task = Task { seed: study.seed, arm, key: &key, round: 1, record: study.record };
         let again = trial(&task, &AtomicBool::new(false)).unwrap().unwrap();
         let old = store.trial(&key, 1).unwrap().unwrap();
         assert_eq!(old.difference(&again), None, "{name}");
@@ -128,4 +128,83 @@ fn another_seed_wants_another_folder() {
     let options = Options { out, threads: 1, arms: Vec::new(), weights: false };
     let other = run(&study(&TEXT.replace("seed = 5", "seed = 6")), &options, &AtomicBool::new(false), |_| ());
     assert!(other.unwrap_err().to_string().contains("seed 5, this one has seed 6"));
+}
+
+const PAIRS: &str = r#"
+rounds = 4
+seed = 9
+[data]
+source = "mnist-pairs"
+train = 30
+test = 20
+[train]
+epochs = 2
+batch = 10
+optimizer = "SGD lr=0.05"
+[arm.one]
+net = { from = "pair", layers = ["Flatten", "Linear 8", "Tanh", "Linear 2"] }
+loss.target = { of = "net", target = "larger", kind = "CrossEntropyLoss" }
+[arm.two]
+base = "one"
+train.batch = 7
+"#;
+
+#[test]
+fn what_is_recorded_changes_no_result() {
+    let (plain, all, none) = (folder("plain"), folder("all"), folder("none"));
+    go(PAIRS, &plain, 2);
+    go(&format!("{PAIRS}[record]\nsteps = true\nweights = true"), &all, 2);
+    go(&format!("{PAIRS}[record]\npredictions = false\nsamples = false"), &none, 2);
+    assert_eq!(results(&plain), results(&all));
+    assert_eq!(results(&plain), results(&none));
+    let trial = |out| {
+        let store = Store::open_read(out).unwrap();
+        let key = store.arms().unwrap()[1].key.clone();
+        (store.trial(&key, 2).unwrap().unwrap(), store.round(2).unwrap().unwrap())
+    };
+    let (p, (a, round), (n, no_samples)) = (trial(&plain).0, trial(&all), trial(&none));
+    assert!(p.steps.is_none() && p.weights.is_none() && p.predictions.is_some());
+    let steps = &a.steps.as_ref().unwrap().losses["target"];
+    assert_eq!(steps.len(), 2 * 5, "batches of 7 of 30 samples");
+    let mean = steps[..5].iter().zip([7.0, 7.0, 7.0, 7.0, 2.0]).map(|(x, n)| x * n).sum::<f64>() / 30.0;
+    assert!((mean - a.epochs[0].losses["target"]).abs() <= 1e-12);
+    assert!(gradus::Model::from_bytes(a.weights.as_ref().unwrap()).is_ok());
+    assert!(n.predictions.is_none() && no_samples.samples.is_none());
+    // Images of each class, then what was missed, the same for any number of threads.
+    let samples = round.samples.unwrap();
+    assert!(samples.shape == [2, 14, 14] && samples.target == "larger" && samples.ids.len() > 8, "{:?}", samples.ids);
+    let one = folder("one-thread");
+    go(PAIRS, &one, 1);
+    let rounds = |out| Store::open_read(out).unwrap().rounds().unwrap();
+    assert_eq!(rounds(&one), rounds(&plain));
+    assert!(rounds(&one)[3].samples.is_none(), "of the first rounds");
+}
+
+#[test]
+fn data_that_changed_are_noticed() {
+    let out = folder("data");
+    go(TEXT, &out, 2);
+    let before = Store::open_read(&out).unwrap().rounds().unwrap();
+    // Asked for in another way, all is drawn and trained anew; and back.
+    let ended = go(&TEXT.replace("train = 60", "train = 50"), &out, 2);
+    assert_eq!(ended.run, 6);
+    let between = Store::open_read(&out).unwrap().rounds().unwrap();
+    assert!(between.len() == 3 && between.iter().zip(&before).all(|(a, b)| a.data_hash != b.data_hash));
+    assert_eq!(go(TEXT, &out, 2).run, 0);
+    assert_eq!(Store::open_read(&out).unwrap().rounds().unwrap(), before);
+
+    let file = out.join("table.csv");
+    let table = |n: u32| (0..40).map(|i| format!("{i},{},{}\n", i * n % 7, i % 2)).collect::<String>();
+    std::fs::write(&file, format!("a,b,y\n{}", table(3))).unwrap();
+    let text = TEXT
+        .replace("source = \"disk\"\ntrain = 60\ntest = 40", &format!("source = \"csv\"\nfile = {file:?}"))
+        .replace("points", "x")
+        .replace("target = \"inside\"", "target = \"y\"");
+    let tables = folder("data-tables");
+    go(&text, &tables, 2);
+    assert_eq!(go(&text, &tables, 2).run, 0);
+    std::fs::write(&file, format!("a,b,y\n{}", table(4))).unwrap();
+    let options = Options { out: tables, threads: 1, arms: Vec::new(), weights: false };
+    let e = run(&study(&text), &options, &AtomicBool::new(false), |_| ()).unwrap_err();
+    assert!(e.to_string().contains("round 0 was drawn from other data"), "{e}");
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
 use gradus::data::Dataset;
@@ -272,4 +273,42 @@ fn a_validation_loss_that_is_not_finite_is_never_the_best() {
         Trainer::resume(&mut on(&graph, Isa::detect(), 1), on_data, &settings, &path).unwrap().done()
     };
     assert!(more(2) && !more(3));
+}
+
+#[test]
+fn keeping_the_losses_of_every_step_changes_no_bit() {
+    let data = pairs(23, 2).train;
+    for name in ["net1", "net2_digits"] {
+        let graph = pair_graph(name);
+        let settings = Settings { batch: 5, epochs: 2, ..settings("SGD") };
+        let mut net = on(&graph, Isa::detect(), 1);
+        let mut trainer = Trainer::new(&mut net, (&data).into(), &settings).unwrap();
+        assert!(trainer.take_steps().values().all(Vec::is_empty), "not asked for");
+        trainer.record_steps();
+        while !trainer.done() {
+            trainer.epoch().unwrap();
+        }
+        let (steps, history) = (trainer.take_steps(), trainer.finish());
+        let losses: Vec<f64> = history.epochs.iter().map(|e| e.loss).collect();
+        assert_eq!(hash(&net, &losses), fit(&graph, Isa::detect(), 1, &data, &settings), "{name}");
+        assert_eq!(steps.keys().collect::<Vec<_>>(), graph.losses.iter().map(|l| &l.name).collect::<Vec<_>>());
+        for (name, values) in steps {
+            assert_eq!(values.len(), 2 * 5);
+            for (epoch, of_epoch) in history.epochs.iter().zip(values.chunks(5)) {
+                let sum: f64 = of_epoch.iter().zip([5.0, 5.0, 5.0, 5.0, 3.0]).map(|(x, n)| x * n).sum();
+                assert!((sum / 23.0 - epoch.losses[&name]).abs() <= 1e-12, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_stops_between_batches() {
+    let data = pairs(12, 2).train;
+    let graph = pair_graph("net1");
+    let mut net = on(&graph, Isa::detect(), 1);
+    let mut trainer = Trainer::new(&mut net, (&data).into(), &settings("SGD")).unwrap();
+    assert!(trainer.epoch_until(&AtomicBool::new(false)).unwrap().is_some());
+    assert!(trainer.epoch_until(&AtomicBool::new(true)).unwrap().is_none());
+    assert_eq!(trainer.progress().epochs, 1);
 }

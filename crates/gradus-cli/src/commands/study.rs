@@ -11,7 +11,7 @@ use gradus::rng::Seed;
 use gradus_record::{ArmRecord, Outcome as Ending, Store, TrialRecord};
 use gradus_report::{json, latex, markdown, text};
 use gradus_study::run::{self, Event, Task};
-use gradus_study::{Overrides, Study as Settings};
+use gradus_study::{Overrides, Record, Study as Settings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome, wrong};
@@ -394,8 +394,15 @@ impl Replay {
         let arms = store.arms().map_err(stored)?;
         let arm = arms.iter().find(|a| a.key == old.key).map(|a| a.resolved.read()).transpose().map_err(stored)?;
         let Some(arm) = arm else { return wrong("the arm of the trial is not in the store") };
-        let weights = old.weights.is_some();
-        let task = Task { seed: Seed(study.seed), arm: &arm, key: &old.key, round: old.round, weights };
+        // What the trial has is made again, to be compared.
+        let record = Record {
+            steps: old.steps.is_some(),
+            weights: old.weights.is_some(),
+            predictions: old.predictions.is_some(),
+            grid: old.grid.is_some(),
+            samples: false,
+        };
+        let task = Task { seed: Seed(study.seed), arm: &arm, key: &old.key, round: old.round, record };
         let Some(new) = run::trial(&task, &AtomicBool::new(false))? else { return Err(Failure::Interrupted) };
         match old.difference(&new) {
             None => print::text(&format!("{}, round {}: the same bits\n", old.arm, old.round)),

@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::read::{ArmRow, Filter, Parts};
-use super::write::{Stop, put_arm_row, put_event, put_round, put_trial, set_study_row};
+use super::write::{Stop, put_arm_row, put_event, put_round, put_trial, put_tuning, set_study_row};
 use crate::error::{Kind, Result};
 use crate::store::schema;
 
@@ -17,6 +17,8 @@ pub struct Merged {
     pub trials: usize,
     /// Trials that both have, with the same result.
     pub same: usize,
+    /// Trials of tuning rounds that were not there.
+    pub tuning: usize,
 }
 
 impl Store {
@@ -86,6 +88,13 @@ impl Store {
                 }
                 Ok(())
             })?;
+            for trial in other.tuning()? {
+                let there = self.tuning_of(&trial.key, trial.round)?;
+                if self.wants_tuning(there.as_ref().map(|(_, t)| t), &trial)? {
+                    put_tuning(t, &trial, there.map(|(id, _)| id))?;
+                    merged.tuning += 1;
+                }
+            }
             let rounds = ours.rounds.max(theirs.rounds) as i64;
             set_study_row(t, &schema::record_text(&ours), rounds)?;
             put_event(t, &format!("merged {} trials of {}", merged.trials, other.path.display()))?;

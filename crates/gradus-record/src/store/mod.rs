@@ -16,8 +16,8 @@
 //!
 //! # The tables
 //!
-//! `study`, `arms`, `rounds` (with `points`, `samples`), `trials` (with `epochs`, `steps`, `predictions`, `grids`, `weights`) and
-//! `events`. A trial's id is 2³² × its arm's id + its round, so that trials lie in the file by arm and round. What is short
+//! `study`, `arms`, `rounds` (with `points`, `samples`), `trials` (with `epochs`, `steps`, `predictions`, `grids`, `weights`),
+//! `tuning` and `events`. A trial's id is 2³² × its arm's id + its round, so that trials lie in the file by arm and round. What is short
 //! is JSON that SQLite's functions read:
 //!
 //! ```sql

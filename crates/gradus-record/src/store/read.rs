@@ -20,6 +20,7 @@ use crate::round::{Points, RoundRecord, Samples};
 use crate::steps::Steps;
 use crate::study::StudyRecord;
 use crate::trial::{Best, Outcome, Seconds, TrialRecord, TrialSummary};
+use crate::tuning::TuningTrial;
 
 /// Rows that are read at a time.
 const CHUNK: usize = 256;
@@ -504,6 +505,44 @@ impl Store {
         Ok(trial)
     }
 
+    /// Every candidate's trial of a tuning round, by key and round.
+    ///
+    /// # Errors
+    /// As [`Store::study`].
+    pub fn tuning(&self) -> Result<Vec<TuningTrial>> {
+        let rows = self.tuning_where("", ())?;
+        self.counted("tuning", "tuning_there", rows.len())?;
+        let mut all: Vec<TuningTrial> = rows.into_iter().map(|(_, t)| t).collect();
+        all.sort_by(|a, b| (&a.key, a.round).cmp(&(&b.key, b.round)));
+        Ok(all)
+    }
+
+    /// One of them, with the id of its row.
+    pub(super) fn tuning_of(&self, key: &str, round: usize) -> Result<Option<(i64, TuningTrial)>> {
+        Ok(self.tuning_where("WHERE key = ?1 AND round = ?2", (key, round as i64))?.pop())
+    }
+
+    fn tuning_where(&self, condition: &str, params: impl Params) -> Result<Vec<(i64, TuningTrial)>> {
+        type Columns = (i64, String, i64, String, i64);
+        let read = |row: &Row<'_>| -> rusqlite::Result<Columns> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        };
+        let rows = self.rows(&format!("SELECT id, key, round, record, sum FROM tuning {condition}"), params, read)?;
+        let whole = |(id, key, round, text, sum): Columns| {
+            let changed = || self.damaged(format_args!("row {id} of the tuning rounds was changed"));
+            if tuning_sum(id, &key, round, &text) != sum {
+                return Err(changed());
+            }
+            let trial: TuningTrial = self.json("a tuning round", &text)?;
+            if (trial.key.as_str(), trial.round as i64) == (key.as_str(), round) {
+                Ok((id, trial))
+            } else {
+                Err(changed())
+            }
+        };
+        rows.into_iter().map(whole).collect()
+    }
+
     /// The study's log.
     ///
     /// # Errors
@@ -534,6 +573,7 @@ impl Store {
         }
         self.study()?;
         self.events()?;
+        self.tuning()?;
         self.each_round(|_| Ok::<_, Error>(()))?;
         self.each_trial(&Filter { removed: true, ..Filter::default() }, Parts::ALL, |_| Ok(()))
     }
@@ -546,6 +586,10 @@ impl Store {
 
 pub(super) fn event_sum(id: i64, at: &str, text: &str) -> i64 {
     check_sum(&[b"events", &id.to_le_bytes(), at.as_bytes(), text.as_bytes()])
+}
+
+pub(super) fn tuning_sum(id: i64, key: &str, round: i64, text: &str) -> i64 {
+    check_sum(&[b"tuning", &id.to_le_bytes(), key.as_bytes(), &round.to_le_bytes(), text.as_bytes()])
 }
 
 fn row_of_text(row: &Row<'_>) -> rusqlite::Result<(i64, String, i64)> {

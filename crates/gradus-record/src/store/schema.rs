@@ -16,7 +16,8 @@ const APPLICATION_ID: i32 = 0x4772_6164;
 
 /// The steps from each version to the next, from nothing on. A step that was released is never changed: what files look like
 /// is compared with what the steps make.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE study (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         record TEXT NOT NULL,
@@ -69,7 +70,15 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE events (
         id INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL, sum INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    // 2: tuning rounds, apart from the trials.
+    "
+    ALTER TABLE study ADD COLUMN tuning_there INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE tuning (
+        id INTEGER PRIMARY KEY, key TEXT NOT NULL, round INTEGER NOT NULL, record TEXT NOT NULL, sum INTEGER NOT NULL
+    ) STRICT;
+",
+];
 
 /// Writes the file of a study that has no arm yet.
 pub(super) fn make(path: &Path, study: &StudyRecord, migrations: &[&str]) -> Result<()> {
@@ -84,7 +93,8 @@ pub(super) fn make(path: &Path, study: &StudyRecord, migrations: &[&str]) -> Res
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", migrations.len() as u32)?;
         transaction.execute(
-            "INSERT INTO study VALUES (1, ?1, ?2, 0, 0, 0, ?3)",
+            "INSERT INTO study (id, record, rounds, arms_there, rounds_there, events_there, sum) \
+             VALUES (1, ?1, ?2, 0, 0, 0, ?3)",
             (&record, study.rounds as i64, study_sum(&record, study.rounds as i64)),
         )?;
         transaction.commit()?;
@@ -238,6 +248,20 @@ mod tests {
         // It is as a new one now, and too new for us.
         drop(Store::open_with(&folder.0, LATER).unwrap());
         assert_eq!(Store::open(&folder.0).unwrap_err().kind(), Kind::Newer);
+    }
+
+    #[test]
+    fn a_file_of_format_1_gets_its_tuning_rounds() {
+        let folder = old("format-1");
+        let mut store = Store::open(&folder.0).unwrap();
+        assert_eq!((store.study().unwrap().format, store.study().unwrap().seed), (FORMAT, 7));
+        assert_eq!((store.tuning().unwrap().len(), store.trials(&Filter::default()).unwrap().len()), (0, 1));
+        let trial = crate::TuningTrial { key: "c".into(), ..Default::default() };
+        store.insert_tuning(&trial).unwrap();
+        assert_eq!(store.tuning().unwrap(), [trial]);
+        store.check().unwrap();
+        drop(store);
+        drop(Store::open_read(&folder.0).unwrap());
     }
 
     #[test]

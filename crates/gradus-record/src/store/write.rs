@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::read::{ArmRow, Body, data_sum, event_sum, trial_sum};
+use super::read::{ArmRow, Body, data_sum, event_sum, trial_sum, tuning_sum};
 use super::{Store, schema};
 use crate::arm::ArmRecord;
 use crate::clock::now;
@@ -15,6 +15,7 @@ use crate::round::{Points, RoundRecord, Samples};
 use crate::steps::Steps;
 use crate::study::StudyRecord;
 use crate::trial::TrialRecord;
+use crate::tuning::TuningTrial;
 
 /// The most rounds of a study, and one above the largest number of a round.
 const MAX_ROUNDS: usize = u32::MAX as usize;
@@ -160,6 +161,23 @@ impl Store {
         self.write(|t| Ok(put_round(t, round)?))
     }
 
+    /// Writes the data of a round in place of those that are there: its arms' data were asked for in another way, or there is
+    /// more to show of it.
+    ///
+    /// # Errors
+    /// As [`Store::put_round`], but for the conflict.
+    pub fn replace_round(&mut self, round: &RoundRecord) -> Result<()> {
+        self.check_round(round)?;
+        let id = round.round as i64;
+        self.write(|t| {
+            t.execute("DELETE FROM points WHERE round = ?1", [id])?;
+            t.execute("DELETE FROM samples WHERE round = ?1", [id])?;
+            let gone = t.execute("DELETE FROM rounds WHERE round = ?1", [id])? as i64;
+            t.execute("UPDATE study SET rounds_there = rounds_there - ?1", [gone])?;
+            Ok(put_round(t, round)?)
+        })
+    }
+
     fn check_round(&self, round: &RoundRecord) -> Result<()> {
         if round.round >= MAX_ROUNDS {
             return Err(self.refuse(Kind::Argument, format_args!("there is no round {}", round.round)));
@@ -209,6 +227,39 @@ impl Store {
             return Ok(());
         }
         self.write(|t| Ok(put_trial(t, &arm, trial, there.is_some())?))
+    }
+
+    /// Writes a candidate's trial of a tuning round: it is on the disk when this returns. One that is there with the same result
+    /// is left as it is; one that failed is replaced.
+    ///
+    /// # Errors
+    /// [`Kind::Argument`] without a key or for a round that cannot be, [`Kind::Conflict`] when it is there with another result.
+    pub fn insert_tuning(&mut self, trial: &TuningTrial) -> Result<()> {
+        if trial.key.is_empty() || trial.round >= MAX_ROUNDS {
+            let what = format_args!("tuning of `{}`: no key, or no round {}", trial.arm, trial.round);
+            return Err(self.refuse(Kind::Argument, what));
+        }
+        let there = self.tuning_of(&trial.key, trial.round)?;
+        if !self.wants_tuning(there.as_ref().map(|(_, t)| t), trial)? {
+            return Ok(());
+        }
+        self.write(|t| Ok(put_tuning(t, trial, there.map(|(id, _)| id))?))
+    }
+
+    /// Whether `trial` is to be written where `there` is; an error when their results differ.
+    pub(super) fn wants_tuning(&self, there: Option<&TuningTrial>, trial: &TuningTrial) -> Result<bool> {
+        let Some(there) = there.filter(|t| t.outcome.is_final()) else { return Ok(true) };
+        let what = if trial.outcome.is_final() { there.difference(trial) } else { None };
+        match what {
+            None => Ok(false),
+            Some(what) => Err(self.refuse(
+                Kind::Conflict,
+                format_args!(
+                    "tuning round {} of arm `{}` is there with another result: {what} differs",
+                    trial.round, trial.arm
+                ),
+            )),
+        }
     }
 
     /// Whether `trial` is to be written where `there` is; an error when their results differ.
@@ -276,6 +327,7 @@ pub(super) fn put_round(t: &Transaction<'_>, round: &RoundRecord) -> rusqlite::R
     let bare = RoundRecord {
         round: round.round,
         data_hash: round.data_hash.clone(),
+        data: round.data.clone(),
         normalisation: round.normalisation.clone(),
         note: round.note.clone(),
         points: None,
@@ -297,16 +349,10 @@ fn put_data(t: &Transaction<'_>, table: &str, id: i64, data: Option<Vec<u8>>) ->
     t.prepare_cached(&format!("INSERT INTO {table} VALUES (?1, ?2, ?3)"))?.execute((id, data, sum)).map(|_| ())
 }
 
-pub(super) fn put_trial(t: &Transaction<'_>, arm: &ArmRow, trial: &TrialRecord, replace: bool) -> rusqlite::Result<()> {
-    let id = arm.trial(trial.round);
-    if replace {
-        for table in ["epochs", "steps", "predictions", "grids", "weights"] {
-            t.execute(&format!("DELETE FROM {table} WHERE trial = ?1"), [id])?;
-        }
-        t.execute("DELETE FROM trials WHERE id = ?1", [id])?;
-    } else {
-        t.prepare_cached("UPDATE arms SET trials_there = trials_there + 1 WHERE id = ?1")?.execute([arm.id])?;
-    }
+/// A trial as it is stored: its own text, that of its epochs, and what lies in tables of its own.
+type TrialParts = (String, Option<String>, [(&'static str, Option<Vec<u8>>); 4]);
+
+fn parts(trial: &TrialRecord) -> TrialParts {
     let epochs = (!trial.epochs.is_empty()).then(|| epoch::encode(&trial.epochs));
     let blobs = [
         ("steps", trial.steps.as_ref().map(Steps::encode)),
@@ -328,7 +374,36 @@ pub(super) fn put_trial(t: &Transaction<'_>, arm: &ArmRow, trial: &TrialRecord, 
         order: trial.order,
         parts: epochs.iter().map(|_| "epochs".to_string()).chain(parts).collect(),
     };
-    let (text, outcome) = (json(&body), trial.outcome.name());
+    (json(&body), epochs, blobs)
+}
+
+/// What fits into a row of SQLite's pages, and what its further pages hold.
+const PAGE: (usize, usize, usize) = (4096, 4061, 4092);
+
+impl TrialRecord {
+    /// Bytes that it takes in a study's file, nearly.
+    pub fn stored_bytes(&self) -> u64 {
+        let (text, epochs, blobs) = parts(self);
+        let (page, row, more) = PAGE;
+        let long = blobs.iter().filter_map(|(_, data)| data.as_ref().map(Vec::len));
+        let all = [text.len()].into_iter().chain(epochs.map(|t| t.len())).chain(long);
+        // Beside its data a row has its numbers and its check sum.
+        all.map(|n| if n + 32 <= row { n + 32 } else { n.div_ceil(more) * page }).sum::<usize>() as u64
+    }
+}
+
+pub(super) fn put_trial(t: &Transaction<'_>, arm: &ArmRow, trial: &TrialRecord, replace: bool) -> rusqlite::Result<()> {
+    let id = arm.trial(trial.round);
+    if replace {
+        for table in ["epochs", "steps", "predictions", "grids", "weights"] {
+            t.execute(&format!("DELETE FROM {table} WHERE trial = ?1"), [id])?;
+        }
+        t.execute("DELETE FROM trials WHERE id = ?1", [id])?;
+    } else {
+        t.prepare_cached("UPDATE arms SET trials_there = trials_there + 1 WHERE id = ?1")?.execute([arm.id])?;
+    }
+    let (text, epochs, blobs) = parts(trial);
+    let outcome = trial.outcome.name();
     let sum = trial_sum(id, &trial.key, outcome, &text);
     t.prepare_cached("INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         id,
@@ -343,6 +418,25 @@ pub(super) fn put_trial(t: &Transaction<'_>, arm: &ArmRow, trial: &TrialRecord, 
         t.prepare_cached("INSERT INTO epochs VALUES (?1, ?2, ?3)")?.execute((id, text, sum))?;
     }
     blobs.into_iter().try_for_each(|(table, data)| put_data(t, table, id, data))
+}
+
+/// Writes a tuning trial, in place of the row `replace`.
+pub(super) fn put_tuning(t: &Transaction<'_>, trial: &TuningTrial, replace: Option<i64>) -> rusqlite::Result<()> {
+    let id = match replace {
+        Some(id) => {
+            t.execute("DELETE FROM tuning WHERE id = ?1", [id])?;
+            id
+        }
+        None => {
+            t.execute("UPDATE study SET tuning_there = tuning_there + 1", ())?;
+            t.query_row("SELECT coalesce(max(id), 0) + 1 FROM tuning", (), |row| row.get(0))?
+        }
+    };
+    let (text, round) = (json(trial), trial.round as i64);
+    let sum = tuning_sum(id, &trial.key, round, &text);
+    t.prepare_cached("INSERT INTO tuning VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((id, &trial.key, round, text, sum))
+        .map(|_| ())
 }
 
 pub(super) fn put_event(t: &Transaction<'_>, text: &str) -> rusqlite::Result<()> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use gradus_record::{
-    ArmRecord, Best, Compare, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, EpochRecord, Grid, Machine,
-    NO_CLASS, Outcome, PointSet, Points, Port, Predicted, Predictions, RoundRecord, Samples, Seconds, Steps, Store,
-    StudyRecord, TrialRecord, Versions,
+    ArmRecord, Best, Candidate, Compare, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, EpochRecord, Grid,
+    Machine, NO_CLASS, Outcome, PointSet, Points, Port, Predicted, Predictions, RoundRecord, Samples, Seconds, Steps,
+    Store, StudyRecord, TrialRecord, Tuned, TuningTrial, Versions,
 };
 
 /// An empty folder that goes away with its value.
@@ -52,7 +52,7 @@ impl Random {
 
 pub fn study() -> StudyRecord {
     StudyRecord {
-        format: 1,
+        format: gradus_record::FORMAT,
         name: "pairs".into(),
         title: "Comparing two digits".into(),
         description: Some("do \"shared\" weights help? größer".into()),
@@ -84,6 +84,9 @@ pub fn arm(i: usize) -> ArmRecord {
         name: format!("net{}", i + 1),
         position: i,
         active: true,
+        made_from: (i == 1).then(|| "net".into()),
+        factors: if i == 1 { [("train.batch".to_string(), "20".to_string())].into() } else { Default::default() },
+        tuned: (i == 2).then(tuned),
         resolved: Document::of(&[("z", i), ("a", 1)]).unwrap(),
         parameters: 12_345 + i as u64,
         flops_forward: 1 << 40,
@@ -109,6 +112,37 @@ pub fn arm(i: usize) -> ArmRecord {
     }
 }
 
+fn tuned() -> Tuned {
+    let candidate = |lr: &str, scores: [f64; 2], mean| Candidate {
+        values: [("train.optimizer.lr".to_string(), lr.to_string())].into(),
+        scores: scores.into(),
+        mean,
+    };
+    Tuned {
+        rounds: 2,
+        validation: 200,
+        metric: "validation accuracy".into(),
+        candidates: vec![candidate("0.1", [90.0, 91.0], 90.5), candidate("1.0", [89.0, f64::INFINITY], f64::INFINITY)],
+        chosen: 0,
+        edges: vec!["train.optimizer.lr".into()],
+    }
+}
+
+/// A tuning trial of an arm, which depends on both numbers alone.
+pub fn tuning(i: usize, round: usize) -> TuningTrial {
+    let mut r = Random((i as u64) << 40 | round as u64);
+    TuningTrial {
+        key: format!("candidate {i}"),
+        arm: arm(i).name,
+        values: [("train.optimizer.lr".to_string(), format!("0.{i}"))].into(),
+        round,
+        metrics: [("validation accuracy".to_string(), 100.0 * r.unit())].into(),
+        parameters_hash: Some(format!("{:016x}", r.next())),
+        seconds: Seconds { train: 0.5, evaluate: 0.25 },
+        ..TuningTrial::default()
+    }
+}
+
 pub fn round(i: usize) -> RoundRecord {
     let mut r = Random(i as u64 + 99);
     let mut set = |n: usize| PointSet {
@@ -119,6 +153,7 @@ pub fn round(i: usize) -> RoundRecord {
     RoundRecord {
         round: i,
         data_hash: format!("{i:064x}"),
+        data: serde_json::json!({ "source": "pairs" }).into(),
         normalisation: Some(serde_json::json!({ "inputs": { "pair": { "mean": [0.1307], "sd": [0.3081] } } }).into()),
         note: "pairs drawn without replacement".into(),
         points: i.is_multiple_of(2).then(|| Points { train: set(40), test: set(20) }),
@@ -210,13 +245,16 @@ pub fn filled(dir: &Path, arms: usize, rounds: usize) -> Store {
             store.insert_trial(&trial(a, i)).unwrap();
         }
     }
+    for round in 0..2 {
+        (0..arms).for_each(|i| store.insert_tuning(&tuning(i, round)).unwrap());
+    }
     store.add_event("started").unwrap();
     store
 }
 
 /// Everything that a store holds, as text to be compared; NaN is as good as itself there.
 pub fn everything(store: &Store) -> gradus_record::Result<String> {
-    let mut all = format!("{:?}\n{:?}\n{:?}\n", store.study()?, store.arms()?, store.events()?);
+    let mut all = format!("{:?}\n{:?}\n{:?}\n{:?}\n", store.study()?, store.arms()?, store.events()?, store.tuning()?);
     store.each_round(|r| {
         all += &format!("{r:?}\n");
         Ok::<_, gradus_record::Error>(())

@@ -5,6 +5,7 @@ use gradus::net::{Graph, Join};
 use gradus::program::{Phase, Roots, compile};
 use gradus::rng::Seed;
 use gradus_record::{ArmRecord, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, Port};
+use indexmap::IndexMap;
 
 use super::engine::stored;
 use crate::ArmSettings;
@@ -43,6 +44,9 @@ pub fn record(arm: &ArmSettings, position: usize) -> Result<ArmRecord> {
         name: arm.name.clone(),
         position,
         active: true,
+        made_from: None,
+        factors: IndexMap::new(),
+        tuned: None,
         resolved: resolved(arm)?,
         parameters: graph.parameters() as u64,
         flops_forward: flops(&Roots::Infer { outputs: main, losses: false }, Phase::Forward),

@@ -6,16 +6,14 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
 
 use gradus::error::{Error, Kind, Result};
-use gradus_record::{ArmRecord, Outcome, Store, TrialRecord};
+use gradus_record::{ArmRecord, Document, Filter, Outcome, Parts, RoundRecord, Store, TrialRecord};
 
-use super::arms;
-use super::records;
-use super::trial::{self, Task};
-use crate::{ArmSettings, Study};
+use super::trial::{self, Task, round_seed};
+use super::{arms, pool, records, samples};
+use crate::{ArmSettings, DataSettings, Record, Study};
 
 /// How a study is run.
 #[derive(Clone, Debug)]
@@ -26,7 +24,7 @@ pub struct Options {
     pub threads: usize,
     /// Only these arms; all when empty.
     pub arms: Vec<String>,
-    /// Whether trained weights are written down.
+    /// Whether trained weights are written down, also where the study does not ask for them.
     pub weights: bool,
 }
 
@@ -83,10 +81,12 @@ pub fn run(study: &Study, options: &Options, stop: &AtomicBool, mut see: impl Fn
         .filter(|(a, _)| options.arms.is_empty() || options.arms.contains(&a.name))
         .collect();
 
+    check_rounds(&mut store, study)?;
+    let record_of = Record { weights: study.record.weights || options.weights, ..study.record };
     let mut tasks = Vec::new();
     for round in 0..study.rounds {
         for (arm, record) in &wanted {
-            tasks.push(Task { seed: study.seed, arm, key: &record.key, round, weights: options.weights });
+            tasks.push(Task { seed: study.seed, arm, key: &record.key, round, record: record_of });
         }
     }
     let total = tasks.len();
@@ -99,69 +99,84 @@ pub fn run(study: &Study, options: &Options, stop: &AtomicBool, mut see: impl Fn
     see(Event::Begin { arms: &records, done, total });
 
     let mut ended = Ended::default();
-    let mut rounds: HashSet<usize> = HashSet::new();
-    store
-        .each_round(|r| {
-            rounds.insert(r.round);
-            Ok::<(), gradus_record::Error>(())
-        })
-        .map_err(stored)?;
-    let next = AtomicUsize::new(0);
-    let broken = AtomicBool::new(false);
-    let (send, receive) = mpsc::channel::<Result<TrialRecord>>();
-    let result: Result<()> = std::thread::scope(|scope| {
-        for _ in 0..options.threads.min(tasks.len()) {
-            let send = send.clone();
-            let (tasks, next, broken) = (&tasks, &next, &broken);
-            scope.spawn(move || {
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if stop.load(Ordering::Relaxed) || broken.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    match trial::run(task, stop) {
-                        Ok(None) => return,
-                        Ok(Some(record)) => drop(send.send(Ok(record))),
-                        Err(e) => {
-                            broken.store(true, Ordering::Relaxed);
-                            let place = format!("arm `{}`, round {}", task.arm.name, task.round);
-                            drop(send.send(Err(e.at(place))));
-                            return;
-                        }
-                    }
-                }
-            });
+    let mut fresh: HashSet<usize> = HashSet::new();
+    let work = |task: &Task<'_>, stop: &AtomicBool| {
+        trial::run(task, stop).map_err(|e| e.at(format!("arm `{}`, round {}", task.arm.name, task.round)))
+    };
+    pool::each(options.threads, &tasks, stop, work, |mut trial: TrialRecord| {
+        if fresh.insert(trial.round) {
+            put_round(&mut store, study, trial.round)?;
         }
-        drop(send);
-        for record in receive {
-            let write = record.and_then(|record| {
-                if rounds.insert(record.round) {
-                    let task =
-                        Task { seed: study.seed, arm: wanted[0].0, key: "", round: record.round, weights: false };
-                    store.put_round(&records::round(&task)?).map_err(stored)?;
-                }
-                store.insert_trial(&record).map_err(stored)?;
-                Ok(record)
-            });
-            match write {
-                Ok(record) => {
-                    (done, ended.run) = (done + 1, ended.run + 1);
-                    see(Event::Trial { trial: &record, done, total });
-                }
-                Err(e) => {
-                    broken.store(true, Ordering::Relaxed);
-                    return Err(e);
-                }
-            }
-        }
+        (trial.order, trial.parallel) = (done, options.threads.min(tasks.len()));
+        store.insert_trial(&trial).map_err(stored)?;
+        (done, ended.run) = (done + 1, ended.run + 1);
+        see(Event::Trial { trial: &trial, done, total });
         Ok(())
-    });
-    result?;
+    })?;
     ended.interrupted = done < total;
     for (_, record) in &wanted {
         let all = store.trials(&gradus_record::Filter::arm(&record.key)).map_err(stored)?;
         ended.failed += all.iter().filter(|t| t.outcome != Outcome::Done).count();
     }
+    if !ended.interrupted && study.record.samples {
+        show_samples(&mut store, study, &records)?;
+    }
     Ok(ended)
+}
+
+/// The data settings that a study's rounds are recorded of: those of its first arm.
+fn data(study: &Study) -> Result<&DataSettings> {
+    let none = || Error::new(Kind::Config, "the study has no arm");
+    study.arms.values().next().map(|a| &a.data).ok_or_else(none)
+}
+
+/// Writes the data of a round, in place of those that the study asked for in another way before.
+fn put_round(store: &mut Store, study: &Study, round: usize) -> Result<()> {
+    let new = records::round(study.seed, data(study)?, round)?;
+    match store.round(round).map_err(stored)? {
+        Some(old) if old.data != new.data => store.replace_round(&new),
+        _ => store.put_round(&new),
+    }
+    .map_err(stored)
+}
+
+/// That the data of rounds that are there are still what the study asks for: drawn anew where it asks in another way, refused
+/// where the same question has another answer.
+fn check_rounds(store: &mut Store, study: &Study) -> Result<()> {
+    let asked = Document::of(data(study)?).map_err(stored)?;
+    let rounds = store.rounds().map_err(stored)?;
+    for round in rounds.iter().filter(|r| r.data != asked && r.round < study.rounds) {
+        put_round(store, study, round.round)?;
+    }
+    // Data that change are all drawn from one file: the first round tells.
+    match rounds.iter().find(|r| r.data == asked) {
+        Some(round) => put_round(store, study, round.round),
+        None => Ok(()),
+    }
+}
+
+/// Rounds whose samples are shown.
+const SHOWN: usize = 3;
+
+/// Writes the samples of the first rounds: a function of what is in the store, whenever it was written.
+fn show_samples(store: &mut Store, study: &Study, arms: &[ArmRecord]) -> Result<()> {
+    let keys: Vec<String> = arms.iter().map(|a| a.key.clone()).collect();
+    for round in 0..SHOWN.min(study.rounds) {
+        let Some(old) = store.round(round).map_err(stored)? else { continue };
+        let filter = Filter { keys: Some(keys.clone()), rounds: Some(round..=round), ..Filter::default() };
+        let mut said = Vec::new();
+        let parts = Parts { predictions: true, ..Parts::default() };
+        let see = |trial: TrialRecord| {
+            said.extend(trial.predictions);
+            Ok::<_, gradus_record::Error>(())
+        };
+        store.each_trial(&filter, parts, see).map_err(stored)?;
+        let samples = samples::samples(data(study)?, round_seed(study.seed, round), &said)?;
+        if samples != old.samples {
+            store.replace_round(&RoundRecord { samples, ..old }).map_err(stored)?;
+        }
+    }
+    Ok(())
 }
 
 /// The store of a study in its folder: made, or opened where it is one of the same study.

@@ -5,7 +5,9 @@
 
 mod arms;
 mod engine;
+mod pool;
 mod records;
+mod samples;
 mod trial;
 
 pub use arms::key;

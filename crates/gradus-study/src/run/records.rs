@@ -4,12 +4,12 @@ use gradus::data::{Dataset, Target};
 use gradus::error::Result;
 use gradus::exec::cpu::Isa;
 use gradus::metrics::Metric;
-use gradus::rng::RNG_VERSION;
+use gradus::rng::{RNG_VERSION, Seed};
 use gradus_record::{Compare, Document, Machine, PointSet, Points, RoundRecord, StudyRecord, Versions, now};
 
 use super::engine::stored;
-use super::trial::{Task, data};
-use crate::Study;
+use super::trial::round_seed;
+use crate::{DataSettings, Study};
 
 /// The record of a study, on this machine.
 ///
@@ -56,24 +56,25 @@ fn cpu() -> String {
     line.map_or_else(|| "unknown".to_string(), |name| name.trim().to_string())
 }
 
-/// The record of a round, as the arm of `task` takes its data.
+/// The record of a round with these data, but for its samples.
 ///
 /// # Errors
 /// When the data cannot be read.
-pub fn round(task: &Task<'_>) -> Result<RoundRecord> {
-    let (mut split, normalisation) = data(task)?;
+pub fn round(seed: Seed, settings: &DataSettings, round: usize) -> Result<RoundRecord> {
+    let seed = round_seed(seed, round);
+    let (mut split, normalisation) = settings.load(seed)?;
     let normalisation = normalisation.as_ref().map(Document::of).transpose().map_err(stored)?;
     let mut points = None;
     if split.train.inputs.len() == 1 && split.train.inputs[0].shape()[1..] == [2] {
         if normalisation.is_some() {
             // Points are shown in the coordinates of the data.
-            let raw = crate::DataSettings { raw: true, ..task.arm.data.clone() };
-            split = raw.load(super::round_seed(task.seed, task.round))?.0;
+            split = DataSettings { raw: true, ..settings.clone() }.load(seed)?.0;
         }
         points = set(&split.train).zip(set(&split.test)).map(|(train, test)| Points { train, test });
     }
     Ok(RoundRecord {
-        round: task.round,
+        round,
+        data: Document::of(settings).map_err(stored)?,
         data_hash: split.info.hash.clone(),
         normalisation,
         note: split.info.note.clone().unwrap_or_else(|| split.info.source.clone()),

@@ -10,11 +10,11 @@ use gradus::net::{Graph, Net, Options};
 use gradus::rng::Seed;
 use gradus::train::{Data, Epoch, Trainer};
 use gradus::{Model, Registry};
-use gradus_record::{Best, EpochRecord, Grid, NO_CLASS, Outcome, Predicted, Predictions, Seconds, TrialRecord};
+use gradus_record::{Best, EpochRecord, Grid, NO_CLASS, Outcome, Predicted, Predictions, Seconds, Steps, TrialRecord};
 use indexmap::IndexMap;
 use ndarray::ArrayD;
 
-use crate::{ArmSettings, Dtype};
+use crate::{ArmSettings, Dtype, Record};
 
 /// The seed of a round: its data, first weights, order of samples and dropout all follow from it, each for a purpose of
 /// its own, so that the arms of a round are paired.
@@ -33,8 +33,8 @@ pub struct Task<'a> {
     pub key: &'a str,
     /// The round.
     pub round: usize,
-    /// Whether the trained weights are written down too.
-    pub weights: bool,
+    /// What is written down of it.
+    pub record: Record,
 }
 
 /// The data of a round as an arm takes them, and how raw samples are normalised.
@@ -60,13 +60,14 @@ pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
     let watch = [("train", &split.train), ("test", &split.test)];
     let feed = Data { train: &split.train, validation: split.validation.as_ref(), watch: &watch };
     let mut trainer = Trainer::new(&mut net, feed, &arm.train)?;
+    if task.record.steps {
+        trainer.record_steps();
+    }
     let mut outcome = Outcome::Done;
     while !trainer.done() {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        match trainer.epoch() {
-            Ok(_) => {}
+        match trainer.epoch_until(stop) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
             Err(e) if e.kind() == Kind::Diverged => {
                 outcome = Outcome::Diverged { epoch: trainer.progress().epochs + 1, cause: e.to_string() };
                 break;
@@ -74,6 +75,7 @@ pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
             Err(e) => return Err(e),
         }
     }
+    let steps = task.record.steps.then(|| Steps { losses: trainer.take_steps() });
     let history = trainer.finish();
     let seconds = history
         .epochs
@@ -90,6 +92,7 @@ pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
         warnings: history.epochs.iter().flat_map(|e| &e.warnings).map(ToString::to_string).collect(),
         epochs: history.epochs.iter().map(epoch).collect(),
         parameters_hash: Some(bits(&file)),
+        steps,
         threads: 1,
         ..TrialRecord::default()
     };
@@ -97,14 +100,19 @@ pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
         let parts =
             [("train", Some(&split.train)), ("validation", split.validation.as_ref()), ("test", Some(&split.test))];
         for (part, set) in parts.into_iter().filter_map(|(part, set)| Some((part, set?))) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             record.metrics.extend(net.evaluate(set)?.metrics(part));
         }
-        if task.weights {
+        if task.record.weights {
             record.weights = Some(file.to_bytes()?);
         }
-        let model = Model::from_file(file, &Registry::new())?;
-        record.predictions = predictions(&model, &split.test)?;
-        record.grid = grid(&model)?;
+        if task.record.predictions || task.record.grid {
+            let model = Model::from_file(file, &Registry::new())?;
+            record.predictions = if task.record.predictions { predictions(&model, &split.test)? } else { None };
+            record.grid = if task.record.grid { grid(&model)? } else { None };
+        }
     }
     record.outcome = outcome;
     Ok(Some(record))

@@ -2,6 +2,7 @@
 //! the best epoch, and a state that can be written down and taken up again with the same bits.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indexmap::IndexMap;
@@ -111,6 +112,8 @@ pub struct Trainer<'a> {
     best: Option<Vec<Vec<f64>>>,
     order: Vec<u32>,
     augment: Option<Augment>,
+    /// For each loss its value at every step, where they are asked for.
+    steps: Option<Vec<Vec<f64>>>,
 }
 
 /// The prefix of the best epoch's parameters in a checkpoint.
@@ -157,6 +160,7 @@ impl<'a> Trainer<'a> {
             best: None,
             order: (0..data.train.len() as u32).collect(),
             augment,
+            steps: None,
         })
     }
 
@@ -268,11 +272,33 @@ impl<'a> Trainer<'a> {
         self.progress.stopped = Some(why.to_string());
     }
 
+    /// From now on keeps the losses of every step, for [`Trainer::take_steps`].
+    pub fn record_steps(&mut self) {
+        self.steps = Some(vec![Vec::new(); self.net.graph().losses.len()]);
+    }
+
+    /// The losses of every step so far by name: without their weights, averaged over the samples of the batch. Empty unless
+    /// [`Trainer::record_steps`] was called before.
+    pub fn take_steps(&mut self) -> IndexMap<String, Vec<f64>> {
+        let names = self.net.graph().losses.iter().map(|l| l.name.clone());
+        names.zip(self.steps.take().into_iter().flatten()).collect()
+    }
+
     /// Trains one epoch.
     ///
     /// # Errors
     /// [`Kind::Diverged`] when a loss or a parameter is no finite number any more, naming the first.
     pub fn epoch(&mut self) -> Result<&Epoch> {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        self.epoch_until(&NEVER).map(|epoch| epoch.expect("nobody raises it"))
+    }
+
+    /// As [`Trainer::epoch`], unless `stop` is raised before it is over: then `None`, at the next batch. The network is left in
+    /// the middle of an epoch, from which nothing goes on.
+    ///
+    /// # Errors
+    /// As [`Trainer::epoch`].
+    pub fn epoch_until(&mut self, stop: &AtomicBool) -> Result<Option<&Epoch>> {
         let start = Instant::now();
         let index = self.progress.epochs;
         let lr = self.schedule.as_ref().map_or(self.base_lr, |s| s.lr(self.base_lr, index, self.settings.epochs));
@@ -285,7 +311,12 @@ impl<'a> Trainer<'a> {
         let (mut sums, mut samples, mut clipped, mut updates) = (vec![0.0; graph.losses.len()], 0, 0, 0);
         let mut waiting = 0;
         let batches = self.order.len().div_ceil(self.settings.batch);
+        // Here, so that no step allocates.
+        self.steps.iter_mut().flatten().for_each(|values| values.reserve(batches));
         for (b, rows) in self.order.chunks(self.settings.batch).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             if rows.len() < graph.least_batch {
                 if index == 0 {
                     tracing::warn!(
@@ -301,6 +332,14 @@ impl<'a> Trainer<'a> {
                 None => self.data.train.batch(rows),
             };
             let loss = self.net.train_batch(&batch);
+            if let Some(steps) = &mut self.steps {
+                let n = rows.len() as f64;
+                let losses = self.net.fused_losses().zip(&graph.losses);
+                steps
+                    .iter_mut()
+                    .zip(losses)
+                    .for_each(|(all, (x, node))| all.push(x * samples_in(node, rows.len()) / n));
+            }
             if !loss.is_finite() {
                 return Err(self.diverged(index, b));
             }
@@ -329,6 +368,9 @@ impl<'a> Trainer<'a> {
         let validation = self.data.validation.map(|v| self.net.evaluate(v)).transpose()?;
         let mut watched = IndexMap::new();
         for (name, set) in self.data.watch {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             watched.insert((*name).to_string(), self.net.evaluate(set)?);
         }
         // Powers of two: a network dies early or not at all. What has been said once is not said again.
@@ -363,7 +405,7 @@ impl<'a> Trainer<'a> {
         }
         self.progress.stopped = self.out_of_patience();
         self.progress.history.push(epoch);
-        Ok(self.progress.history.last().expect("just pushed"))
+        Ok(self.progress.history.last())
     }
 
     fn diverged(&mut self, epoch: usize, batch: usize) -> Error {

@@ -1,0 +1,51 @@
+//! Tasks on several threads, their results taken one after the other.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use gradus::error::Result;
+
+/// Does `tasks` on `threads` threads, begun in their order, and gives every result to `take` on this thread. A task that gives
+/// `None` was stopped. After the first error, or when `stop` is raised, none is begun any more.
+///
+/// # Errors
+/// The first of a task or of `take`.
+pub fn each<T: Sync, R: Send>(
+    threads: usize,
+    tasks: &[T],
+    stop: &AtomicBool,
+    work: impl Fn(&T, &AtomicBool) -> Result<Option<R>> + Sync,
+    mut take: impl FnMut(R) -> Result<()>,
+) -> Result<()> {
+    let (next, broken) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (send, receive) = mpsc::channel::<Result<R>>();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(tasks.len()) {
+            let (send, next, broken, work) = (send.clone(), &next, &broken, &work);
+            scope.spawn(move || {
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop.load(Ordering::Relaxed) || broken.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let result = work(task, stop).transpose();
+                    broken.fetch_or(matches!(result, Some(Err(_))), Ordering::Relaxed);
+                    // Nobody listens any more after an error.
+                    let Some(Ok(())) = result.map(|r| send.send(r)) else { return };
+                }
+            });
+        }
+        drop(send);
+        // What was running when one failed is still taken.
+        let (mut first, mut takes) = (Ok(()), true);
+        for result in receive {
+            let taken = match result {
+                Ok(result) if takes => take(result).inspect_err(|_| takes = false),
+                Ok(_) => Ok(()),
+                Err(e) => Err(e),
+            };
+            broken.fetch_or(taken.is_err(), Ordering::Relaxed);
+            first = first.and(taken);
+        }
+        first
+    })
+}
