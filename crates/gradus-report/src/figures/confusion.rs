@@ -22,6 +22,11 @@ impl ArmConfusions {
         ArmConfusions { arm: arm.name.clone(), of: IndexMap::new() }
     }
 
+    /// The classes of its first output.
+    pub(super) fn classes(&self) -> &[String] {
+        self.of.first().map_or(&[], |(_, c)| &c.classes)
+    }
+
     /// Adds the predictions of a round.
     pub(super) fn add(&mut self, predictions: &Predictions) {
         for (loss, p) in predictions.of.iter().filter(|(_, p)| (2..=MOST_CLASSES).contains(&p.classes.len())) {

@@ -117,7 +117,10 @@ pub(super) fn read(
         Ok(())
     })?;
     let mut groups: Vec<Group> = Vec::new();
-    for (picture, label) in pictures.iter().zip(&samples.labels) {
+    // The samples of each class come first, class by class; those that were missed follow.
+    let order: Vec<(u32, u32)> = samples.labels.iter().copied().zip(samples.ids.iter().copied()).collect();
+    let first = 1 + order.windows(2).take_while(|w| w[0] < w[1]).count();
+    for (picture, label) in pictures.iter().zip(&samples.labels).take(first) {
         let class = samples.classes.get(*label as usize).cloned().unwrap_or_else(|| label.to_string());
         let at = groups.iter().position(|g| g.class == class).unwrap_or_else(|| {
             groups.push(Group { class, pictures: Vec::new() });

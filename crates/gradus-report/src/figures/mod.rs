@@ -60,7 +60,7 @@ impl Figures {
         let first = first_rounds(store)?;
         let mut charts = chart::Charts::new(study, &shown, "epoch");
         let mut steps = chart::Charts::new(study, &shown, "step");
-        let (mut confusions, mut planes) = (Vec::new(), Vec::new());
+        let (mut confusions, mut planes) = (Vec::<ArmConfusions>::new(), Vec::new());
         for (line, i) in shown.iter().copied().enumerate() {
             let arm = &arms[i];
             let planned = arm.resolved.value()["train"]["epochs"].as_u64().unwrap_or(1);
@@ -78,13 +78,13 @@ impl Figures {
                 }
                 Ok::<_, Error>(())
             })?;
+            planes.extend(regions.end(confusion.classes()));
             confusions.extend((!confusion.of.is_empty()).then_some(confusion));
-            planes.extend(regions.end());
         }
         let points = first.points.as_ref().map(|(round, points)| Plane {
             title: format!("test points of round {round}"),
             points: Some(points.clone()),
-            classes: Vec::new(),
+            classes: confusions.first().map_or(Vec::new(), |c| c.classes().to_vec()),
             boundary: arms.first().map_or(Vec::new(), boundary),
             ..Plane::default()
         });

@@ -94,13 +94,14 @@ impl Regions {
         Plane { boundary: self.boundary.clone(), ..Plane::default() }
     }
 
-    pub(super) fn end(mut self) -> Option<ArmPlanes> {
+    pub(super) fn end(mut self, classes: &[String]) -> Option<ArmPlanes> {
         let mut mean = self.mean.take()?;
         let rounds = self.rounds as f32;
         mean.values.iter_mut().for_each(|v| *v = *v / rounds - 0.5);
         let mut planes = Vec::new();
         if self.rounds > 1 {
-            let title = format!("all {} rounds: the share that says the second class", self.rounds);
+            let second = classes.get(1).map_or("the second class", String::as_str);
+            let title = format!("all {} rounds: the share that says {second}", self.rounds);
             planes.push(Plane { title, field: Some(mean), share: true, ..self.plane() });
         }
         self.planes.sort_by_key(|(at, _)| *at);
@@ -110,6 +111,7 @@ impl Regions {
             plane.points = points.clone().filter(|_| at == 0);
             planes.push(plane);
         }
+        planes.iter_mut().for_each(|p| p.classes = classes.to_vec());
         Some(ArmPlanes { arm: self.arm, planes })
     }
 }
@@ -154,8 +156,9 @@ mod tests {
         for (round, values) in [[3.0, -1.0], [0.1, 5.0], [-0.1, f32::NAN], [1e-3, 0.0]].into_iter().enumerate() {
             regions.add(round, &grid(values));
         }
-        let planes = regions.end().unwrap().planes;
+        let planes = regions.end(&["no".into(), "yes".into()]).unwrap().planes;
         assert_eq!(planes[0].field.as_ref().unwrap().values, [0.25, -0.25]);
+        assert_eq!((planes[0].title.as_str(), planes[3].classes.len()), ("all 4 rounds: the share that says yes", 2));
         let titles: Vec<&str> = planes[1..].iter().map(|p| p.title.as_str()).collect();
         assert_eq!(titles, ["round 0, the first: 5.00", "round 1, the best: 9.00", "round 3, the worst: 1.00, stuck"]);
     }

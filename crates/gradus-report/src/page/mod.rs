@@ -23,7 +23,7 @@ const SCRIPT: &str =
     concat!("/*!\n", include_str!("uPlot.LICENSE"), "\n*/\n", include_str!("uPlot.js"), "\n", include_str!("page.js"));
 
 /// SHA-256 of [`SCRIPT`], for the page's policy. A test says what it should be.
-const SCRIPT_HASH: &str = "sha256-RjWXlyoj8mhxl75VxyGSfMB5OeOqAH6S5ym/N287pXg=";
+const SCRIPT_HASH: &str = "sha256-t4dchHzySzM6jZ9NFxAsz7Sb++Vr5MFJqS2jxDzRuYw=";
 
 /// Verdicts that stand on the first screen.
 const FIRST_VERDICTS: usize = 8;
@@ -469,7 +469,7 @@ fn gallery(g: &Gallery) -> Value {
             p.truth.iter().filter(|(t, _)| **t != g.target).map(|(_, class)| class.clone()).collect();
         let images: Vec<String> = p.images.iter().map(|i| picture::data_uri(p.width, p.height, p.colour, i)).collect();
         let label = format!("sample {}{}{}", p.id, if truth.is_empty() { "" } else { ": " }, truth.join(", "));
-        json!({ "images": images, "width": p.width * scale, "height": p.height * scale, "below": truth.join("  "), "label": label })
+        json!({ "images": images, "width": p.width * scale, "height": p.height * scale, "below": truth.join(" · "), "label": label })
     };
     let missed = |m: &Missed| {
         let said: Vec<Value> = m

@@ -76,7 +76,7 @@
 
   // Learning curves: values under the pointer, zoom, and what the band shows.
   const show = { band: "sd", rounds: true };
-  const short = (y) => y == null ? "–" : Number(y.toPrecision(4)).toString();
+  const short = (y, digits) => y == null ? "–" : Number(y.toPrecision(digits || 4)).toString();
 
   function draw(figure, data) {
     const xs = Array.from(new Set(data.lines.flatMap((line) => line.x))).sort((a, b) => a - b);
@@ -163,13 +163,13 @@
       title: data.title,
       scales: { x: { time: false }, y: { distr: data.log ? 3 : 1, range } },
       axes: [{ ...axis(data.x_label), size: 28, incrs: [1, 2, 5].flatMap((n) => [n, 10 * n, 100 * n, 1000 * n, 1e4 * n, 1e5 * n]).sort((a, b) => a - b) }, { ...axis(data.y_label), size: 56, values: (u, ys) => ys.map((y) => y == null ? "" : short(y)) }],
-      series: [{ label: data.x_label, value: (u, x) => x == null ? "–" : String(x) }].concat(lines.map((line) => ({
+      series: [{ label: data.x_label, value: (u, x) => x == null ? "" : String(x) }].concat(lines.map((line) => ({
         label: line.name,
         stroke: () => colour(line.colour),
         width: 2,
         spanGaps: true,
         points: { show: false },
-        value: (u, y, series, i) => y == null || i == null ? "–" : short(y) + " ± " + short(show.band === "interval" ? line.half[i] : line.sd[i]),
+        value: (u, y, series, i) => y == null || i == null ? "" : short(y) + " ± " + short(show.band === "interval" ? line.half[i] : line.sd[i], 2),
       }))),
       hooks: { drawAxes: [behind] },
     }, [xs, ...lines.map((line) => line.mean)], box);
