@@ -235,7 +235,7 @@ fn cards(drawing: &Drawing) -> (Vec<Card>, Vec<Edge>) {
             ..Card::default()
         };
         if branch.from.len() > 1 {
-            let join = if branch.join == "add" { "sum of " } else { "joins " };
+            let join = if branch.join == "add" { "adds " } else { "joins " };
             card.joins = format!("{join}{}", branch.from.join(", "));
         }
         let n = branch.layers.len();
@@ -458,9 +458,10 @@ fn paint(scene: &mut Scene, card: &Card) {
     if card.group.is_some() {
         scene.fill(Path::card(x, y, width, HEAD, radius), edge.faint(0.16));
     }
-    let room = font::width(&card.note, SMALL - 1.0, false).min(width * 0.55);
-    scene.fitted(x + PAD, y + 17.0, &card.name, SMALL + 1.0, true, width - room - 3.0 * PAD);
-    scene.fitted(x + width - PAD, y + 17.0, &card.note, SMALL - 1.0, false, room + 0.5).muted().end();
+    let named = font::width(&card.name, SMALL + 1.0, true).min(width * 0.5) + 0.5;
+    scene.fitted(x + PAD, y + 17.0, &card.name, SMALL + 1.0, true, named);
+    let room = width - named - 3.0 * PAD;
+    scene.fitted(x + width - PAD, y + 17.0, &card.note, SMALL - 1.0, false, room).muted().end();
     if !card.joins.is_empty() {
         scene.fitted(x + PAD, y + HEAD + 9.0, &card.joins, SMALL - 1.0, false, width - 2.0 * PAD).muted();
     }

@@ -90,7 +90,7 @@ fn draw(confusion: &Confusion, title: &str, width: f64) -> Scene {
             let x = left + cell * j as f64;
             let share = if sum == 0 { 0.0 } else { *count as f64 / sum as f64 };
             let ink = if i == j { Ink::Series(0) } else { Ink::Series(1) };
-            let speaks = rows * columns <= 2600;
+            let speaks = rows * columns <= 400;
             let title = (speaks && *count > 0)
                 .then(|| format!("true {}, said {}: {count} of {sum} ({})", names[i], names[j], percent(share)));
             // Rare mistakes must be seen: the colour of the first one is not faint.

@@ -4,7 +4,7 @@ use super::axis::{Scale, drawable, range, significant};
 use super::font;
 use super::frame::{Entry, Sign, across, heading, legend, nothing, wide};
 use super::ink::Ink;
-use super::scene::{Path, SMALL, Scene};
+use super::scene::{Path, SMALL, Scene, Shape};
 use super::{COLOURS, Curves, Line, Plot};
 
 /// About how many points all thin lines together may have.
@@ -81,7 +81,7 @@ fn draw(curves: &Curves, width: f64) -> Scene {
 
     let rounds: usize = curves.lines.iter().map(|l| l.rounds.len()).sum();
     let columns = (POINTS / (4 * rounds.max(1))).clamp(6, (end - left) as usize);
-    let main = (4 * POINTS / (4 * curves.lines.len().max(1))).clamp(6, (end - left) as usize);
+    let main = (POINTS / curves.lines.len().max(1)).clamp(6, (end - left) as usize);
     let place = Places { x: &x_scale, y: &y_scale, left, end };
     for line in &curves.lines {
         if let Some((low, high)) = &line.band {
@@ -103,7 +103,9 @@ fn draw(curves: &Curves, width: f64) -> Scene {
         place.line(&line.x, &line.mean, main, &mut path);
         let dots = path.clone();
         let ink = Ink::Series(line.colour);
-        scene.stroke(path, ink.stroke(2.0).dashed(line.dashed));
+        // Where points stand closer than the eye tells apart, a bold line would be a bar.
+        let dense = line.x.len() as f64 > end - left;
+        scene.stroke(path, ink.stroke(if dense { 1.0 } else { 2.0 }).dashed(line.dashed && !dense));
         // A point that has no neighbour is no line: it is a dot.
         let mut alone = Path::default();
         for run in runs(&dots) {
@@ -111,7 +113,8 @@ fn draw(curves: &Curves, width: f64) -> Scene {
                 alone.add_mark(0, only.0, only.1, 3.5);
             }
         }
-        scene.fill(alone, ink.paint());
+        let fill = if line.dashed { Ink::Page } else { ink };
+        scene.shape(Shape { path: alone, fill: Some(fill.paint()), stroke: Some(ink.stroke(1.6)), title: None });
         if let Some(kind) = mark(line) {
             let mut marks = Path::default();
             let at = place.seen(&line.x, &line.mean);

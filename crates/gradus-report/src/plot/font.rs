@@ -48,16 +48,17 @@ pub(super) fn fit(text: &str, size: f64, bold: bool, room: f64) -> String {
         return text.to_string();
     }
     // Names of arms often differ in their ends alone, so a third of the room is the end's.
-    let letters: Vec<char> = text.chars().take(400).collect();
-    let all: Vec<char> = text.chars().collect();
-    for n in (1..letters.len()).rev() {
+    let letters: Vec<char> = text.chars().collect();
+    let short = |n: usize| -> String {
         let tail = n / 3;
-        let short: String = all[..n - tail].iter().chain(&['…']).chain(&all[all.len() - tail..]).collect();
-        if width(&short, size, bold) <= room {
-            return short;
-        }
+        letters[..n - tail].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
+    };
+    let (mut fits, mut too_long) = (0, letters.len().clamp(1, 400));
+    while too_long - fits > 1 {
+        let n = (fits + too_long) / 2;
+        if width(&short(n), size, bold) <= room { fits = n } else { too_long = n }
     }
-    "…".to_string()
+    short(fits)
 }
 
 /// The text in lines no longer than `room`, broken at spaces.

@@ -31,6 +31,9 @@ fn title(forest: &Forest) -> String {
 
 /// `+1.53 [0.90, 2.11] better`.
 fn numbers(forest: &Forest, row: &ForestRow) -> String {
+    if row.verdict == "identical" {
+        return "identical".into();
+    }
     if drawable(row.mean).is_none() {
         return if row.verdict.is_empty() { "no number".into() } else { row.verdict.clone() };
     }
@@ -39,7 +42,7 @@ fn numbers(forest: &Forest, row: &ForestRow) -> String {
     let mut text = number(row.mean, d);
     if let Some((low, high)) = row.interval {
         text += &format!(" [{}, {}]", number(low, d), number(high, d));
-    } else if row.verdict != "identical" && row.differences.len() == 1 {
+    } else if row.differences.len() == 1 {
         text += " (one round)";
     }
     format!("{text} {}", row.verdict).trim_end().to_string()
@@ -110,6 +113,8 @@ fn draw(forest: &Forest, width: f64) -> Scene {
             scene.fitted(4.0, middle + 4.0, &row.name, SMALL, true, names - 12.0);
             scene.fitted(width - 4.0, middle + 4.0, &said[i], SMALL, true, right - 8.0).end().ink(verdict);
         } else {
+            // No line runs through words.
+            scene.fill(Path::rect(0.0, y + 3.0, width, 20.0), Ink::Page.paint());
             let room = font::width(&said[i], SMALL, true).min(width * 0.62);
             scene.fitted(4.0, y + 17.0, &row.name, SMALL, true, width - room - 20.0);
             scene.fitted(width - 4.0, y + 17.0, &said[i], SMALL, true, room + 0.5).end().ink(verdict);
@@ -193,10 +198,16 @@ pub(super) fn whisker(
         let mut path = Path::line([(a, y), (b, y)]);
         path.add_line([(a, y - 4.5), (a, y + 4.5)]);
         path.add_line([(b, y - 4.5), (b, y + 4.5)]);
-        scene.stroke(path.clone(), Ink::Page.faint(0.8).stroke(5.5));
-        scene.stroke(path, ink.stroke(2.6));
+        scene.stroke(path.clone(), Ink::Page.faint(0.8).stroke(5.0));
+        scene.stroke(path, ink.stroke(2.2));
     }
+    // A short interval is not hidden behind its mean.
+    let short = interval.is_some_and(|(low, high)| match (scale.at(low), scale.at(high)) {
+        (Some(a), Some(b)) => b - a < 22.0,
+        _ => false,
+    });
+    let (radius, rim) = if short { (2.4, 0.0) } else { (4.2, 1.4) };
     // Marks repeat later than colours do, so that two arms of one colour differ.
-    let path = Path::mark(mark / super::COLOURS + 3, x, y, 4.6);
-    scene.shape(Shape { path, fill: Some(ink.paint()), stroke: Some(Ink::Page.stroke(1.4)), title: None });
+    let path = Path::mark(mark / super::COLOURS + 3, x, y, radius);
+    scene.shape(Shape { path, fill: Some(ink.paint()), stroke: Some(Ink::Page.stroke(rim)), title: None });
 }

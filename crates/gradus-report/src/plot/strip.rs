@@ -78,6 +78,8 @@ fn draw(strip: &Strip, title: &str, width: f64) -> Scene {
             scene.fitted(4.0, middle + 4.0, &row.name, SMALL, true, names - 14.0);
             scene.fitted(width - 4.0, middle + 4.0, &said[i], SMALL, false, right - 8.0).end();
         } else {
+            // No line runs through words.
+            scene.fill(Path::rect(0.0, y + 3.0, width, 20.0), Ink::Page.paint());
             let room = font::width(&said[i], SMALL, false).min(width * 0.6);
             scene.fitted(4.0, y + 17.0, &row.name, SMALL, true, width - room - 20.0);
             scene.fitted(width - 4.0, y + 17.0, &said[i], SMALL, false, room + 0.5).end();
@@ -112,7 +114,7 @@ fn rounds(scene: &mut Scene, scale: &Scale, row: &StripRow, y: f64, speaking: bo
     let offsets = stack(&xs, RADIUS * 0.85, 12.0);
     let mut many = Path::default();
     // Stuck rounds beside each other are named together.
-    let mut named: Vec<(f64, f64, Vec<String>)> = Vec::new();
+    let mut named: Vec<(f64, f64, Vec<usize>)> = Vec::new();
     for ((round, value, x), offset) in seen.iter().zip(&offsets) {
         let is_stuck = row.stuck.contains(round);
         let title = speaking.then(|| format!("round {round}: {}", significant(*value, 5)));
@@ -123,9 +125,9 @@ fn rounds(scene: &mut Scene, scale: &Scale, row: &StripRow, y: f64, speaking: bo
             match named.last_mut() {
                 Some((_, to, rounds)) if x - *to < 34.0 => {
                     *to = *x;
-                    rounds.push(round.to_string());
+                    rounds.push(*round);
                 }
-                _ => named.push((*x, *x, vec![round.to_string()])),
+                _ => named.push((*x, *x, vec![*round])),
             }
         } else if speaking {
             let path = Path::mark(0, *x, y + offset, RADIUS);
@@ -135,7 +137,9 @@ fn rounds(scene: &mut Scene, scale: &Scale, row: &StripRow, y: f64, speaking: bo
         }
     }
     scene.stroke(many, ink.faint(0.65).stroke(2.0 * RADIUS));
-    for (from, to, rounds) in named {
+    for (from, to, mut rounds) in named {
+        rounds.sort_unstable();
+        let rounds: Vec<String> = rounds.iter().map(usize::to_string).collect();
         let all = rounds.join(", ");
         let shown = match rounds.len() {
             n if n > 6 => format!("{} … ({n})", rounds[..4].join(", ")),
