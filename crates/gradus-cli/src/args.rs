@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, eval, explain, help, inspect, list, new, plan, predict, schema, study, train,
+    bench, check, completions, eval, explain, help, inspect, list, new, plan, predict, schema, study, train,
 };
 use crate::failure::Outcome;
 
@@ -35,6 +35,7 @@ pub enum Command {
     Plan(plan::Plan),
     Explain(explain::Explain),
     Check(check::Check),
+    Bench(bench::Bench),
     New(new::New),
     List(list::List),
     Help(help::Help),
@@ -54,6 +55,7 @@ impl Command {
             Command::Plan(c) => c.run(),
             Command::Explain(c) => c.run(),
             Command::Check(c) => c.run(),
+            Command::Bench(c) => c.run(),
             Command::New(c) => c.run(),
             Command::List(c) => c.run(),
             Command::Help(c) => c.run(),

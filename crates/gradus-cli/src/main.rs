@@ -16,6 +16,10 @@ mod progress;
 mod subject;
 mod warnings;
 
+/// Counts, so that `gradus bench` can show that a step allocates nothing.
+#[global_allocator]
+static ALLOCATOR: gradus_kernels::counting::Counting = gradus_kernels::counting::Counting;
+
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     warnings::install();

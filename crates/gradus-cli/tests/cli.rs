@@ -521,3 +521,23 @@ fn nobody_has_to_read() {
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{line}");
     }
 }
+
+#[test]
+fn bench_measures_steps_and_predictions() {
+    let home = Home::new();
+    let report = home.json("bench W1 W6-disk-1 --json");
+    assert!(report["peak_gflops"].as_f64().unwrap() > 0.0);
+    let rows = report["workloads"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["W1", "W6-disk-1"]);
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key}: {row}"));
+        assert!(number("fastest") <= number("seconds") && number("seconds") <= number("slowest"));
+        assert!(number("gflops") > 0.0 && number("share_of_peak") > 0.0 && number("bytes") > 0.0);
+        assert_eq!(number("allocations"), 0.0);
+    }
+    assert!(home.run("bench W6").out.lines().filter(|l| l.contains("W6-")).count() == 4);
+    let ran = home.run("bench W7");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("there is no workload `W7`; did you mean `W1`?"), "{}", ran.err);
+}

@@ -12,7 +12,7 @@ use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use gradus_kernels::layout::{Transpose, copy_rows, transpose};
 use gradus_kernels::matmul::{Product, Start, matmul, sum_rows, sum_rows_grouped};
 use gradus_kernels::pointwise::Map;
-use gradus_kernels::{Buffer, Cpu, Isa};
+use gradus_kernels::{Buffer, Cpu, Isa, peak};
 
 /// Seconds per call: the best of many short repetitions.
 fn best(mut f: impl FnMut()) -> f64 {
@@ -26,62 +26,6 @@ fn best(mut f: impl FnMut()) -> f64 {
         start.elapsed().as_secs_f64() / calls as f64
     };
     (0..15).map(repetition).fold(f64::INFINITY, f64::min)
-}
-
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use std::arch::x86_64::*;
-
-    const ROUNDS: usize = 20_000;
-
-    #[target_feature(enable = "avx512f")]
-    fn avx512(x: f32) -> f32 {
-        let (a, b) = (_mm512_set1_ps(x), _mm512_set1_ps(0.999));
-        let mut sums = [a; 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, b, a);
-            }
-        }
-        _mm512_reduce_add_ps(sums.into_iter().fold(a, |x, y| _mm512_add_ps(x, y)))
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(x: f32) -> f32 {
-        let (a, b) = (_mm256_set1_ps(x), _mm256_set1_ps(0.999));
-        let mut sums = [a; 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, b, a);
-            }
-        }
-        _mm256_cvtss_f32(sums.into_iter().fold(a, |x, y| _mm256_add_ps(x, y)))
-    }
-
-    /// GFLOP/s of one core; None where there is no fused multiply-add.
-    pub fn measure() -> Option<f64> {
-        let run: Box<dyn Fn(f32) -> (f32, usize)> = if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature is there.
-            Box::new(|x| (unsafe { avx512(x) }, 16))
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features are there.
-            Box::new(|x| (unsafe { avx2(x) }, 8))
-        } else {
-            return None;
-        };
-        let lanes = run(1.0).1;
-        let seconds = super::best(|| {
-            std::hint::black_box(run(std::hint::black_box(1.0)));
-        });
-        Some((ROUNDS * 12 * lanes * 2) as f64 / seconds / 1e9)
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod peak {
-    pub fn measure() -> Option<f64> {
-        None
-    }
 }
 
 struct Table {
@@ -207,8 +151,8 @@ fn copies(cpu: &Cpu) {
 fn main() {
     let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
     let only = std::env::args().nth(2);
-    let core = peak::measure();
-    let peak = core.map_or(f64::NAN, |core| core * threads as f64);
+    let measured = || peak::flops(Isa::detect()) * threads as f64 / 1e9;
+    let peak = measured();
     println!("{threads} thread(s); peak {peak:.0} GFLOP/s of fused multiply-adds ({threads} × one core's)");
     for isa in Isa::available().into_iter().rev() {
         if isa == Isa::PORTABLE || only.as_ref().is_some_and(|only| *only != isa.to_string()) {
@@ -220,6 +164,5 @@ fn main() {
         convolutions(&cpu, &Table { peak });
         copies(&cpu);
     }
-    let again = peak::measure();
-    println!("\npeak at the end: {:.0} GFLOP/s", again.map_or(f64::NAN, |core| core * threads as f64));
+    println!("\npeak at the end: {:.0} GFLOP/s", measured());
 }

@@ -26,6 +26,7 @@ pub mod matmul;
 mod memory;
 pub mod norm;
 pub mod optim;
+pub mod peak;
 pub mod philox;
 pub mod pointwise;
 mod pool;

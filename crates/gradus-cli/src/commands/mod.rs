@@ -1,5 +1,6 @@
 //! The commands, one file each: their flags, what they call, and how they print it.
 
+pub mod bench;
 pub mod check;
 pub mod completions;
 pub mod eval;
