@@ -289,6 +289,21 @@ fn every_plot_is_written_in_three_forms() {
     assert!(std::fs::read(&page).unwrap().starts_with(b"<!doctype html>"));
 }
 
+#[test]
+fn what_was_tuned_is_told() {
+    let all = check(&render(2, 1, |what| what.to_string()));
+    let caption = all.iter().find(|e| e.name == "caption" && e.text.starts_with("How arm 0 was tuned")).unwrap();
+    assert!(
+        caption.text.contains("3 tuning rounds") && caption.text.contains("key lies at the edge"),
+        "{}",
+        caption.text
+    );
+    let chosen = all.iter().position(|e| e.attribute("class") == Some("chosen")).unwrap();
+    let cells: Vec<&str> = all[chosen + 1..chosen + 3].iter().map(|e| e.text.trim()).collect();
+    assert_eq!(cells, ["0.1", "90.00"]);
+    assert!(all.iter().any(|e| e.name == "td" && e.text == "diverged"));
+}
+
 /// Some minutes; `cargo test -p gradus-report -- --ignored`.
 #[test]
 #[ignore = "some minutes"]

@@ -8,7 +8,7 @@ mod picture;
 
 pub use files::{write_figures, write_page};
 
-use gradus_record::{ArmRecord, Drawing, Error as Unread, Filter, Outcome, Parts, Store, StudyRecord};
+use gradus_record::{ArmRecord, Candidate, Drawing, Error as Unread, Filter, Outcome, Parts, Store, StudyRecord};
 use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 
@@ -456,9 +456,35 @@ fn data(s: &Summary) -> (Vec<&(usize, String)>, String) {
     (all.iter().take(MOST_HASHES).collect(), note)
 }
 
-/// How values were chosen for arms.
-fn tuned(_records: &[ArmRecord], _digits: usize) -> Vec<Value> {
-    Vec::new()
+/// How values were chosen for arms: every candidate with its score.
+fn tuned(records: &[ArmRecord], digits: usize) -> Vec<Value> {
+    let table = |arm: &ArmRecord| {
+        let tuned = arm.tuned.as_ref()?;
+        let mut keys: Vec<&String> = tuned.candidates.iter().flat_map(|c| c.values.keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let row = |(i, c): (usize, &Candidate)| {
+            let values: Vec<&str> = keys.iter().map(|k| c.values.get(*k).map_or("", String::as_str)).collect();
+            let score = if c.mean.is_finite() { words::fixed(c.mean, digits) } else { "diverged".into() };
+            json!({ "values": values, "score": score, "chosen": i == tuned.chosen })
+        };
+        let rows: Vec<Value> = tuned.candidates.iter().enumerate().take(MOST_LISTED).map(row).collect();
+        let mut caption = format!(
+            "How {} was tuned: mean {} over {} with {} each, which are not used again",
+            arm.name,
+            tuned.metric,
+            words::many(tuned.rounds, "tuning round"),
+            words::many(tuned.validation, "validation sample"),
+        );
+        if !tuned.edges.is_empty() {
+            caption += &format!(
+                "; the chosen value of {} lies at the edge of what was offered, and a better one may lie beyond",
+                words::list(&tuned.edges)
+            );
+        }
+        Some(json!({ "arm": arm.name, "keys": keys, "metric": tuned.metric, "rows": rows, "caption": caption }))
+    };
+    records.iter().filter_map(table).collect()
 }
 
 fn gallery(g: &Gallery) -> Value {

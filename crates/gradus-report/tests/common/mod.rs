@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use gradus_record::{
-    ArmRecord, Best, Compare, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, EpochRecord, Grid, Machine,
-    Outcome, PointSet, Points, Port, Predicted, Predictions, RoundRecord, Samples, Seconds, Steps, Store, StudyRecord,
-    TrialRecord, Versions,
+    ArmRecord, Best, Candidate, Compare, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, EpochRecord, Grid,
+    Machine, Outcome, PointSet, Points, Port, Predicted, Predictions, RoundRecord, Samples, Seconds, Steps, Store,
+    StudyRecord, TrialRecord, Tuned, Versions,
 };
 
 /// An empty folder that goes away with its value.
@@ -94,6 +94,20 @@ fn arm(i: usize, word: &impl Fn(&str) -> String) -> ArmRecord {
         parameters: 1000 + i as u64 % 2,
         flops_forward: 1 << 20,
         flops_training: 3 << 20,
+        tuned: (i == 0).then(|| Tuned {
+            rounds: 3,
+            validation: 200,
+            metric: "validation accuracy".into(),
+            candidates: ["0.1", "0.3"]
+                .map(|rate| Candidate {
+                    values: [(word("key"), word(rate))].into(),
+                    scores: vec![90.0, f64::NAN],
+                    mean: if rate == "0.1" { 90.0 } else { f64::NAN },
+                })
+                .into(),
+            chosen: 0,
+            edges: vec![word("key")],
+        }),
         drawing: Drawing {
             inputs: vec![Port { name: word("input"), shape: vec![2, 14, 14] }],
             branches: vec![branch("tower", "input"), branch("head", "tower")],
