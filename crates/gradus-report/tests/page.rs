@@ -251,6 +251,9 @@ fn samples_are_shown_with_what_each_arm_said() {
         .filter_map(|e| e.attribute("aria-label"))
         .collect();
     assert_eq!(pictures[..4], ["sample 0", "sample 2", "sample 1", "sample 3"]); // class by class
+    let shown = all.iter().position(|e| e.name == "h3" && e.text == "Most missed").unwrap();
+    let before = all[..shown].iter().filter(|e| e.attribute("class") == Some("picture")).count();
+    assert_eq!(before, 4);
     let images = all.iter().filter(|e| e.name == "img").count();
     assert_eq!(images, 2 * pictures.len()); // two images each
     let said: Vec<&Element> = all.iter().filter(|e| matches!(e.attribute("class"), Some("right" | "wrong"))).collect();

@@ -130,6 +130,10 @@ pub(super) fn read(
             groups[at].pictures.push(picture.clone());
         }
     }
+    // A missed sample that happens to continue the last class is none of its few.
+    if let Some((last, others)) = groups.split_last_mut() {
+        last.pictures.truncate(others.iter().map(|g| g.pictures.len()).max().unwrap_or(MOST_OF_CLASS));
+    }
     groups.sort_by_key(|g| samples.classes.iter().position(|c| *c == g.class));
     groups.truncate(MOST_CLASSES);
     let mut missed: Vec<Missed> = pictures

@@ -138,11 +138,11 @@ fn round(i: usize, word: &impl Fn(&str) -> String) -> RoundRecord {
         samples: (i == 0).then(|| Samples {
             input: word("input"),
             shape: vec![2, 3, 3],
-            ids: vec![0, 2, 1, 3, 4], // 4 is there because it was missed
+            ids: vec![0, 2, 1, 3, 5, 4], // 5 and 4 are there because they were missed
             target: word("target"),
             classes: vec![word("no"), word("yes")],
-            labels: vec![0, 0, 1, 1, 0],
-            pixels: (0..90).collect(),
+            labels: vec![0, 0, 1, 1, 1, 0],
+            pixels: (0..108).collect(),
         }),
         ..RoundRecord::default()
     }
