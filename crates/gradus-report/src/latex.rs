@@ -58,7 +58,7 @@ fn table(text: &mut String, t: &Table) {
         text,
         "\\begin{{table}}[htbp]\n  \\centering\n  \\caption{{{}}}\n  \\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n  \
          \\begin{{tabular}}{{{columns}}}\n  \\toprule\n{body}  \\bottomrule\n  \\end{{tabular}}}}\n\\end{{table}}\n\n",
-        escape(&t.title)
+        escape(&capital(&t.title))
     );
 }
 
@@ -81,7 +81,7 @@ pub fn escape(text: &str) -> String {
             '>' => safe += "\\textgreater{}",
             '|' => safe += "\\textbar{}",
             '`' => safe += "\\textasciigrave{}",
-            '"' => safe += "{\\textquotedbl}",
+            '"' => safe += "{''}",
             // After a line break of a table a bracket would begin an argument.
             '[' => safe += "{[}",
             ']' => safe += "{]}",

@@ -1,5 +1,6 @@
 //! A summary as it is printed: in the terminal, as Markdown, as LaTeX, as JSON.
 
+mod common;
 mod small;
 
 use std::path::Path;

@@ -1,12 +1,14 @@
 //! Every number of a summary against one that was found in another way, and what a study may lack.
 
+mod common;
 mod small;
 
-use gradus_record::{Outcome, Seconds};
+use common::Folder;
+use gradus_record::{Candidate, Outcome, Seconds, Tuned};
 use gradus_report::{Kind, compare};
 use gradus_stats::bootstrap::{RESAMPLES, Width, bca};
 use serde_json::json;
-use small::{Folder, Small, predictions, small};
+use small::{Small, predictions, small};
 
 const A: [f64; 8] = [85.1, 86.0, 84.7, 85.9, 86.3, 85.2, 84.9, 86.6];
 const B: [f64; 8] = [86.2, 86.8, 85.9, 85.8, 87.5, 86.9, 85.3, 88.0];
@@ -68,8 +70,12 @@ fn holm_goes_over_the_family() {
     near(b.p_holm, 0.03125);
     assert_eq!((b.family, c.verdict, c.p, c.p_holm), (2, "equivalent", Some(1.0), Some(1.0)));
     assert_eq!(b.rounds_needed, Some(7));
+    // Where a t test would need two rounds, the sign-flip test still needs seven to reach 0.025.
+    let far: Vec<f64> = A.iter().zip(B).map(|(a, b)| a + 20.0 + 0.1 * b).collect();
+    let s = small(&[("a", &A), ("b", &far), ("c", &same)]).summary();
+    assert_eq!(s.comparisons[0].test.rounds_needed, Some(7));
     // By itself it is a family of one.
-    let folder = Folder::new();
+    let folder = Folder::new("small");
     let store = small(&[("a", &A), ("b", &B), ("c", &same)]).store(&folder);
     let alone = compare(&store, "a", "b").unwrap();
     assert_eq!((alone.test.p_holm, alone.differences.len()), (Some(0.015625), 8));
@@ -243,6 +249,10 @@ fn times_count_only_where_trials_ran_alone() {
     near(s.arms[0].seconds_per_round.unwrap().mean, 1.025);
     near(s.arms[0].seconds_training.unwrap().mean, 0.76875);
     near(s.arms[0].seconds_evaluating.unwrap().mean, 0.25625);
+    let folder = Folder::new("small");
+    let back = compare(&made.store(&folder), "b", "a").unwrap().time.unwrap();
+    near(back.ratio, 1.0 / 1.5014405314329713);
+    assert_eq!(back.verdict, "faster");
     made.at(1, 4).parallel = 2;
     assert!(!made.summary().timing.comparable);
 }
@@ -304,4 +314,103 @@ fn the_protocol_tells_what_was_done() {
     // Records that say nothing are no error.
     made.arms.iter_mut().for_each(|a| a.resolved = Default::default());
     assert!(made.summary().protocol.contains("all arms: training"));
+}
+
+/// A matrix of two factors, with differences that are plain to see.
+fn matrix() -> Small {
+    let noise = [0.1, -0.1, 0.2, -0.2, 0.05, -0.05, 0.15, -0.15];
+    let arm = |x: f64, seed: usize| -> Vec<f64> { (0..8).map(|r| x + A[r] + noise[(r + seed) % 8]).collect() };
+    // depth 4 brings 1, lr 0.3 brings 2, both together 0.5 more.
+    let arms = [("d4 lr3", 3.5, 0), ("d2 lr1", 0.0, 1), ("d2 lr3", 2.0, 3), ("d4 lr1", 1.0, 6)];
+    let values: Vec<(&str, Vec<f64>)> = arms.iter().map(|(name, x, seed)| (*name, arm(*x, *seed))).collect();
+    let mut made = small(&values.iter().map(|(n, v)| (*n, v.as_slice())).collect::<Vec<_>>());
+    made.study.compare.baseline = "d2 lr1".into();
+    for arm in &mut made.arms {
+        let level = |key: &str, word: &str, one: &str, other: &str| {
+            (key.to_string(), if arm.name.contains(word) { one } else { other }.to_string())
+        };
+        arm.factors = [level("depth", "d4", "4", "2"), level("train.optimizer.lr", "lr3", "0.3", "0.1")].into();
+    }
+    for i in [0, 2] {
+        made.set(i, "/train/optimizer/lr", json!(0.3));
+    }
+    made
+}
+
+#[test]
+fn factors_of_a_matrix() {
+    let made = matrix();
+    let s = made.summary();
+    let names: Vec<&str> = s.contrasts.iter().map(|c| c.name.as_str()).collect();
+    let (depth, lr) = ("depth: 4 against 2", "train.optimizer.lr: 0.3 against 0.1");
+    assert_eq!(names, [depth, lr, "depth = 4 with train.optimizer.lr = 0.3"]);
+    // By hand, from the values themselves.
+    let value = |arm: usize, round: usize| made.trials[8 * arm + round].metrics["test accuracy"];
+    for round in 0..8 {
+        let [both, none, lr, depth] = [0, 1, 2, 3].map(|arm| value(arm, round));
+        near(s.contrasts[0].differences[round].1, (both + depth) / 2.0 - (lr + none) / 2.0);
+        near(s.contrasts[1].differences[round].1, (both + lr) / 2.0 - (depth + none) / 2.0);
+        near(s.contrasts[2].differences[round].1, (both - lr) - (depth - none));
+    }
+    let c = &s.contrasts[2];
+    assert_eq!((c.interaction, c.rounds, c.test.family), (true, 8, 3));
+    assert!(
+        s.contrasts[0].test.sentence.starts_with("depth = 4 is better than depth = 2 by 1.2"),
+        "{}",
+        s.contrasts[0].test.sentence
+    );
+    let together = "depth = 4 with train.optimizer.lr = 0.3";
+    assert!(
+        c.test.sentence.contains(together) && c.test.sentence.contains("what each brings alone"),
+        "{}",
+        c.test.sentence
+    );
+    // A factor is no confound.
+    assert!(s.comparisons.iter().all(|c| c.confounds.is_empty()), "{:?}", s.comparisons);
+
+    // Not complete, in arms or in rounds.
+    let mut made = matrix();
+    made.arms.pop();
+    made.trials.retain(|t| t.key != "key3");
+    let s = made.summary();
+    assert!(s.contrasts.is_empty() && s.notes == ["The matrix is not complete: its factors are not tested."]);
+    let mut made = matrix();
+    (0..8).for_each(|round| made.diverge(round % 4, round));
+    let s = made.summary();
+    assert!(s.contrasts.is_empty() && s.notes[0].starts_with("No round is there"), "{:?}", s.notes);
+    // The arm of the file is a factor too.
+    let mut made = matrix();
+    for arm in &mut made.arms {
+        arm.made_from = Some(if arm.name.contains("d4") { "deep" } else { "flat" }.into());
+        arm.factors.shift_remove("depth");
+    }
+    assert_eq!(made.summary().contrasts[0].name, "arm: deep against flat");
+}
+
+#[test]
+fn what_was_tuned_for_both_is_no_confound() {
+    let mut made = two();
+    made.set(1, "/train/optimizer/lr", json!(0.3));
+    let candidate = |lr: &str| Candidate {
+        values: [("train.optimizer.lr".to_string(), lr.to_string())].into(),
+        scores: vec![80.0],
+        mean: 80.0,
+    };
+    let edges = vec!["train.optimizer.lr".to_string()];
+    let tuned = Tuned { rounds: 3, validation: 200, metric: "validation accuracy".into(), ..Tuned::default() };
+    made.arms[1].tuned =
+        Some(Tuned { candidates: vec![candidate("0.1"), candidate("0.3")], chosen: 1, edges, ..tuned });
+    assert_eq!(made.summary().comparisons[0].confounds.len(), 1, "one alone was tuned");
+    made.arms[0].tuned = made.arms[1].tuned.clone();
+    let s = made.summary();
+    assert!(s.comparisons[0].confounds.is_empty());
+    assert_eq!(
+        s.arms[1].notes,
+        [
+            "train.optimizer.lr = 0.3 chosen from 2 candidates by validation accuracy in 3 rounds of their own",
+            "a better train.optimizer.lr may lie beyond those that were offered",
+        ]
+    );
+    let told = "all arms: the best of 2 candidates for train.optimizer.lr by the mean validation accuracy on 200 samples in 3 rounds";
+    assert!(s.protocol.contains(told), "{}", s.protocol);
 }

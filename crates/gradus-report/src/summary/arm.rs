@@ -11,7 +11,7 @@ use super::answers::Answers;
 use super::metric;
 use super::spread::Spread;
 use crate::error::Result;
-use crate::words::{many, rounds};
+use crate::words::{list, many, rounds};
 
 /// An arm over its rounds.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +20,9 @@ pub struct ArmSummary {
     pub name: String,
     /// Its key in the store.
     pub key: String,
+    /// The arm of the file that a matrix made it from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
     /// What it has of the matrix, by factor; empty without one.
     pub factors: IndexMap<String, String>,
     /// Rounds that came to their end.
@@ -159,7 +162,8 @@ pub(super) fn read(store: &Store, study: &StudyRecord, arm: &ArmRecord) -> Resul
     let mut summary = ArmSummary {
         name: arm.name.clone(),
         key: arm.key.clone(),
-        factors: factors(arm),
+        made_from: arm.made_from.clone(),
+        factors: arm.factors.clone(),
         rounds: done,
         planned: study.rounds.max(last),
         diverged,
@@ -180,15 +184,31 @@ pub(super) fn read(store: &Store, study: &StudyRecord, arm: &ArmRecord) -> Resul
         stuck,
         left_out,
         warnings,
-        notes: Vec::new(),
+        notes: tuning(arm),
     };
-    summary.notes = notes(&summary);
+    let more = notes(&summary);
+    summary.notes.extend(more);
     Ok(Reading { summary, seconds, answers, parallel })
 }
 
-/// The factors of a matrix that an arm was made from.
-pub(super) fn factors(_arm: &ArmRecord) -> IndexMap<String, String> {
-    IndexMap::new()
+/// How an arm's own values were chosen.
+fn tuning(arm: &ArmRecord) -> Vec<String> {
+    let Some(tuned) = &arm.tuned else { return Vec::new() };
+    let mut notes = Vec::new();
+    if let Some(chosen) = tuned.candidates.get(tuned.chosen) {
+        let values: Vec<String> = chosen.values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        notes.push(format!(
+            "{} chosen from {} by {} in {} of their own",
+            list(&values),
+            many(tuned.candidates.len(), "candidate"),
+            tuned.metric,
+            many(tuned.rounds, "round")
+        ));
+    }
+    if !tuned.edges.is_empty() {
+        notes.push(format!("a better {} may lie beyond those that were offered", list(&tuned.edges)));
+    }
+    notes
 }
 
 /// What has to be known of an arm beside its numbers.

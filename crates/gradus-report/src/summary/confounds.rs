@@ -28,7 +28,8 @@ impl fmt::Display for Confound {
 }
 
 /// What differs between an arm and the baseline besides the declared factor. That is: the factors of the matrix; without one the
-/// network, where it differs; and where it does not, the one setting that does.
+/// network, where it differs; and where it does not, the one setting that does. What was tuned for both is no confound: each
+/// had the same chance.
 pub(super) fn confounds(
     (arm, summary): (&ArmRecord, &ArmSummary),
     (base, base_summary): (&ArmRecord, &ArmSummary),
@@ -39,7 +40,13 @@ pub(super) fn confounds(
     for part in ["train", "data", "dtype"] {
         differences(part, &a[part], &b[part], &mut settings);
     }
-    let declared = |c: &Confound| summary.factors.keys().any(|f| c.what == *f || c.what.starts_with(&format!("{f}.")));
+    let tuned = |arm: &ArmRecord| -> Vec<String> {
+        let first = arm.tuned.iter().find_map(|t| t.candidates.first());
+        first.map_or(Vec::new(), |c| c.values.keys().cloned().collect())
+    };
+    let (ours, theirs) = (tuned(arm), tuned(base));
+    settings.retain(|c| !(within(c, ours.iter()) && within(c, theirs.iter())));
+    let declared = |c: &Confound| within(c, summary.factors.keys().chain(base_summary.factors.keys()));
     let matrix = !summary.factors.is_empty() || !base_summary.factors.is_empty();
     let epochs = settings.iter().any(|c| c.what == "train.epochs");
     let mut list: Vec<Confound> = if matrix {
@@ -67,6 +74,11 @@ pub(super) fn confounds(
         differ("seconds a round", fixed(x.mean, digits), fixed(y.mean, digits));
     }
     list
+}
+
+/// Whether what differs is one of these keys, or in the table that one of them is.
+fn within<'a>(c: &Confound, mut keys: impl Iterator<Item = &'a String>) -> bool {
+    keys.any(|key| c.what.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// The leaves in which two documents differ.

@@ -26,6 +26,12 @@ pub struct Contrast {
     pub test: Test,
 }
 
+/// What an arm of a matrix has of each factor; the arm of the file that it was made from is one too.
+fn levels(arm: &ArmSummary) -> impl Iterator<Item = (&str, &str)> {
+    let from = arm.made_from.iter().map(|from| ("arm", from.as_str()));
+    from.chain(arm.factors.iter().map(|(name, level)| (name.as_str(), level.as_str())))
+}
+
 /// The contrasts of the arms that a matrix made, and why there are none where one would expect some. The levels of the baseline
 /// are the base, where it is one of these arms.
 pub(super) fn contrasts(study: &StudyRecord, arms: &[ArmSummary]) -> Result<(Vec<Contrast>, Option<String>)> {
@@ -33,13 +39,13 @@ pub(super) fn contrasts(study: &StudyRecord, arms: &[ArmSummary]) -> Result<(Vec
     let base = made.iter().find(|a| a.name == study.compare.baseline);
     let mut factors: Vec<Factor> = Vec::new();
     for arm in base.into_iter().chain(&made) {
-        for (name, level) in &arm.factors {
-            let at = factors.iter().position(|f| f.name == *name).unwrap_or_else(|| {
-                factors.push(Factor { name: name.clone(), levels: Vec::new() });
+        for (name, level) in levels(arm) {
+            let at = factors.iter().position(|f| f.name == name).unwrap_or_else(|| {
+                factors.push(Factor { name: name.into(), levels: Vec::new() });
                 factors.len() - 1
             });
-            if !factors[at].levels.contains(level) {
-                factors[at].levels.push(level.clone());
+            if !factors[at].levels.iter().any(|l| l == level) {
+                factors[at].levels.push(level.into());
             }
         }
     }
@@ -47,22 +53,19 @@ pub(super) fn contrasts(study: &StudyRecord, arms: &[ArmSummary]) -> Result<(Vec
     if factors.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let combinations = factors.iter().try_fold(1usize, |n, f| n.checked_mul(f.levels.len()));
-    let mut columns: Vec<&[(usize, f64)]> = Vec::new();
-    if combinations == Some(made.len()) {
-        for i in 0..made.len() {
-            let mut stride = made.len();
-            let has = |arm: &&&ArmSummary| {
-                stride = made.len();
-                factors.iter().all(|f| {
-                    stride /= f.levels.len();
-                    arm.factors.get(&f.name) == Some(&f.levels[i / stride % f.levels.len()])
-                })
-            };
-            columns.extend(made.iter().find(has).map(|a| a.values.as_slice()));
-        }
-    }
-    if columns.len() != made.len() || combinations != Some(made.len()) {
+    // One arm for each combination, the levels of the last factor changing fastest.
+    let combinations = factors.iter().try_fold(1usize, |n, f| n.checked_mul(f.levels.len())).unwrap_or(usize::MAX);
+    let has = |arm: &ArmSummary, i: usize| {
+        let mut stride = combinations;
+        factors.iter().all(|f| {
+            stride /= f.levels.len();
+            levels(arm).any(|(name, level)| name == f.name && level == f.levels[i / stride % f.levels.len()])
+        })
+    };
+    let columns: Vec<&[(usize, f64)]> = (0..combinations.min(made.len()))
+        .filter_map(|i| made.iter().find(|arm| has(arm, i)).map(|arm| arm.values.as_slice()))
+        .collect();
+    if (columns.len(), made.len()) != (combinations, combinations) {
         return Ok((Vec::new(), Some("The matrix is not complete: its factors are not tested.".into())));
     }
     let aligned = align(&columns)?;

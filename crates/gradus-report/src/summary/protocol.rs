@@ -176,6 +176,7 @@ pub(super) fn protocol(
     let training: Vec<(String, String)> =
         records.iter().map(|r| (r.name.clone(), Settings::of(r).train.sentence())).collect();
     s.push(format!("Training, {}.", together(&training)));
+    s.extend(tuning(records));
     let part = compare.metric.split_whitespace().next().unwrap_or("test");
     let choice = if part == "test" { " No choice was made by it." } else { "" };
     s.push(format!("The {} of the trained network was measured.{choice}", compare.metric));
@@ -188,6 +189,28 @@ pub(super) fn protocol(
         study.versions.gradus, study.machine.cpu, study.machine.os, study.machine.instructions
     ));
     s.join(" ")
+}
+
+/// How the arms' own values were chosen.
+fn tuning(records: &[ArmRecord]) -> Option<String> {
+    let arms: Vec<(String, String)> = records
+        .iter()
+        .filter_map(|r| {
+            let tuned = r.tuned.as_ref()?;
+            let keys: Vec<&String> = tuned.candidates.first()?.values.keys().collect();
+            let text = format!(
+                "the best of {} for {} by the mean {} on {} samples in {}",
+                many(tuned.candidates.len(), "candidate"),
+                list(&keys),
+                tuned.metric,
+                count(tuned.validation as u64),
+                many(tuned.rounds, "round")
+            );
+            Some((r.name.clone(), text))
+        })
+        .collect();
+    let all = together(&arms);
+    (!arms.is_empty()).then(|| format!("Before that, values were chosen on rounds that were not used again, {all}."))
 }
 
 /// The procedures behind the verdicts.

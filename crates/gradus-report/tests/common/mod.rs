@@ -1,5 +1,7 @@
 //! A folder that goes away, and a study with a bit of everything whose every word is chosen by the test.
 
+#![allow(dead_code)] // each test file uses its part
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

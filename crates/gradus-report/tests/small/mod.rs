@@ -2,10 +2,6 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use gradus_record::{
     ArmRecord, Best, Compare, Document, Drawing, DrawnLoss, EpochRecord, Machine, Outcome, Predicted, Predictions,
     RoundRecord, Seconds, Store, StudyRecord, TrialRecord, Versions,
@@ -13,24 +9,7 @@ use gradus_record::{
 use gradus_report::Summary;
 use serde_json::{Value, json};
 
-/// An empty folder that goes away with its value.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("gradus-summary-{}-{count}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::common::Folder;
 
 /// A study before it is written down.
 pub struct Small {
@@ -158,7 +137,7 @@ impl Small {
     }
 
     pub fn summary(&self) -> Summary {
-        let folder = Folder::new();
+        let folder = Folder::new("small");
         gradus_report::summary(&self.store(&folder)).unwrap()
     }
 }
