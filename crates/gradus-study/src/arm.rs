@@ -70,8 +70,13 @@ impl ArmSettings {
 
     /// Whether two arms do the same, whatever they are called.
     pub fn same_as(&self, other: &ArmSettings) -> bool {
-        (&self.architecture, &self.train, &self.data, self.dtype)
-            == (&other.architecture, &other.train, &other.data, other.dtype)
+        self.identity() == other.identity()
+    }
+
+    /// What it does, as text: equal for two arms that do the same, whatever they are called.
+    pub fn identity(&self) -> String {
+        let bare = ArmSettings { name: String::new(), description: None, ..self.clone() };
+        serde_json::to_string(&bare).expect("settings are JSON")
     }
 }
 

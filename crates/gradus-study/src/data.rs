@@ -205,6 +205,11 @@ impl DataSettings {
         Ok(())
     }
 
+    /// Training samples, those held out for validation among them; `None` where a table says.
+    pub fn training_samples(&self) -> Option<usize> {
+        if self.source == Source::Csv { self.train } else { Some(self.train()) }
+    }
+
     fn train(&self) -> usize {
         self.train.unwrap_or(1000)
     }

@@ -157,7 +157,8 @@ impl Page {
                     format!("{}: {}\n\n{}\n\nKeys\n", section.name, section.written, wrap(section.summary, 4));
                 list_keys(&mut text, section.keys.iter());
                 if let Some(other) = section.others {
-                    let _ = writeln!(text, "  Every other key names a {}: {}", other.name, other.written);
+                    let is = if other.name == "factor" { "is" } else { "names" };
+                    let _ = writeln!(text, "  Every other key {is} a {}: {}", other.name, other.written);
                 }
                 text
             }

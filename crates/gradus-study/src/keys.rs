@@ -132,6 +132,8 @@ pub static STUDY: Section = Section {
         key("train", KeyKind::Table(&TRAIN), Some(""), "how all arms are trained"),
         key("arm", KeyKind::Named(&ARM), None, "the networks"),
         key("compare", KeyKind::Table(&COMPARE), Some(""), "what is compared with what"),
+        key("matrix", KeyKind::Table(&MATRIX), Some(""), "makes an arm of each combination of values"),
+        key("tune", KeyKind::Table(&TUNE), Some(""), "lets every arm choose values of its own before the study begins"),
         key("record", KeyKind::Table(&RECORD), Some(""), "what is written down of every trial"),
     ],
     others: None,
@@ -294,6 +296,7 @@ pub static ARM: Section = Section {
         key("base", KeyKind::Name, Some(""), "the arm this one changes; it stands alone when left out"),
         key("init", KeyKind::Init, Some(""), "initialiser of every layer that names none; PyTorch's when left out"),
         key("freeze", KeyKind::Texts, Some(""), "parameters that are not trained: \"left.*\", \"*.bias\""),
+        key("tune", KeyKind::Flag, Some("true"), "whether [tune] is for it; false for an arm as it was published"),
         key("train", KeyKind::Table(&TRAIN), Some(""), "what differs from [train]"),
         key("data", KeyKind::Table(&DATA), Some(""), "what differs from [data]"),
         key(
@@ -356,7 +359,12 @@ pub static COMPARE: Section = Section {
     written: "[compare]",
     summary: "What is compared with what.",
     keys: &[
-        key("baseline", KeyKind::Name, Some(""), "the arm the others are compared with; the first one when left out"),
+        key(
+            "baseline",
+            KeyKind::Text,
+            Some(""),
+            "the arm the others are compared with, or a combination: \"net1 lr=0.01\"; the first one when left out",
+        ),
         key(
             "metric",
             KeyKind::Text,
@@ -365,6 +373,51 @@ pub static COMPARE: Section = Section {
         ),
         key("margin", KeyKind::Number, Some("0.0"), "a difference smaller than this does not matter to us"),
     ],
+    others: None,
+};
+
+/// `[matrix]`.
+pub static MATRIX: Section = Section {
+    name: "matrix",
+    written: "[matrix]",
+    summary: "Makes an arm of each combination of values, from every arm of the file or from some. They are called after what differs: \
+              `net1 lr=0.01 batch=20`.",
+    keys: &[key("arms", KeyKind::Texts, Some(""), "the arms that are varied; all when left out")],
+    others: Some(&FACTOR),
+};
+
+/// `[tune]`.
+pub static TUNE: Section = Section {
+    name: "tune",
+    written: "[tune]",
+    summary: "Before the study begins, every arm tries each combination of values in a few rounds of its own and keeps the best: the \
+              same budget for all. These rounds are none of the study's: they have other seeds, and are judged on samples held out \
+              from the training samples. No test sample is seen. An arm with `tune = false` stays as it is.",
+    keys: &[
+        key("rounds", KeyKind::Count, Some("3"), "rounds in which every combination is tried"),
+        key(
+            "validation",
+            KeyKind::Count,
+            Some(""),
+            "training samples held out to judge by, beside those of [data]; a fifth when left out",
+        ),
+        key(
+            "metric",
+            KeyKind::Text,
+            Some(""),
+            "what is judged, `validation accuracy`; that of [compare] on the validation samples when left out",
+        ),
+    ],
+    others: Some(&FACTOR),
+};
+
+/// A key of `[matrix]` or `[tune]` that names a key of the arms.
+pub static FACTOR: Section = Section {
+    name: "factor",
+    written: "train.optimizer.lr = [0.01, 0.03]",
+    summary: "A key of the arms as `--set` takes it, and the values it has in turn: `train.batch`, `head.layers.0.out_features`; \
+              `arm.net1.train.batch` for one arm alone.",
+    keys: &[],
     others: None,
 };
 
@@ -385,7 +438,8 @@ pub static RECORD: Section = Section {
 };
 
 /// Every section, in the order of a file.
-pub static SECTIONS: &[&Section] = &[&STUDY, &DATA, &TRAIN, &ARM, &BRANCH, &LOSS, &COMPARE, &RECORD];
+pub static SECTIONS: &[&Section] =
+    &[&STUDY, &DATA, &TRAIN, &ARM, &BRANCH, &LOSS, &COMPARE, &MATRIX, &TUNE, &FACTOR, &RECORD];
 
 impl Section {
     /// The key of that name.

@@ -3,7 +3,7 @@
 use gradus::Registry;
 use gradus::spec::suggest;
 
-use crate::diagnostic::{Place, Read};
+use crate::diagnostic::Read;
 use crate::keys::{ARM, KeyKind, Section};
 use crate::spec;
 use crate::tree::{Entry, Node, Table, Value};
@@ -20,6 +20,11 @@ pub(crate) fn write_out(arms: &Table, registry: &Registry) -> Read<Table> {
     if let Some((_, entry)) = arms.get_index(MAX_ARMS) {
         return Err(entry.key.error(format_args!("a study has at most {MAX_ARMS} arms")));
     }
+    write_out_all(arms, registry)
+}
+
+/// As [`write_out`], with the arms that combinations made.
+pub(crate) fn write_out_all(arms: &Table, registry: &Registry) -> Read<Table> {
     let mut done = Table::new();
     for name in arms.keys() {
         let entry = arm(name, arms, &mut done, &mut Vec::new(), registry)?;
@@ -150,9 +155,4 @@ pub(crate) fn inherited<'t>(arms: &'t Table, arm: &str, path: &[&str]) -> Option
 fn find<'t>(table: &'t Table, path: &[&str]) -> Option<&'t Entry> {
     let entry = table.get(*path.first()?)?;
     if path.len() == 1 { Some(entry) } else { find(entry.node.table()?, &path[1..]) }
-}
-
-/// The place of an arm's name, for what is wrong with all of it.
-pub(crate) fn place(arms: &Table, name: &str) -> Option<Place> {
-    arms.get(name).map(|e| e.key.clone())
 }

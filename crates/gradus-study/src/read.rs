@@ -6,7 +6,7 @@ use gradus::net::{Tap, check_name};
 use gradus::spec::suggest;
 
 use crate::diagnostic::{Diagnostic, Place, Read};
-use crate::keys::{KeyDef, KeyKind, Section};
+use crate::keys::{FACTOR, KeyDef, KeyKind, Section};
 use crate::spec;
 use crate::tree::{Entry, Node, Table, Value};
 
@@ -19,6 +19,8 @@ pub(crate) fn check(section: &'static Section, table: &Table, registry: &Registr
     for (name, Entry { key, node }) in table {
         match (section.key(name), section.others) {
             (Some(def), _) => check_value(def, node, registry)?,
+            // Paths and lists of values are read by their own rules.
+            (None, Some(other)) if std::ptr::eq(other, &raw const FACTOR) => {}
             (None, Some(other)) => {
                 check_name(other.name, name).map_err(|e| key.error(e))?;
                 match &node.value {

@@ -4,7 +4,7 @@ use gradus::init::Init;
 use gradus::spec::{ArgDef, ArgKind};
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Family, KeyDef, KeyKind, SECTIONS, Section};
+use crate::keys::{FACTOR, Family, KeyDef, KeyKind, SECTIONS, Section};
 use crate::spec::About;
 
 /// The JSON schema (2020-12) of study files, made from the lists that parse: for Taplo, Even Better TOML and others.
@@ -32,6 +32,10 @@ const TAP: &str = r"^[^\s\[\]:]+(:[^\s\[\]:]+)?(\[[0-9]+\])?$";
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$";
 
 fn table(section: &Section) -> Value {
+    if section.name == FACTOR.name {
+        let deeper = json!({ "type": "object", "additionalProperties": reference(section) });
+        return json!({ "description": section.summary, "anyOf": [{ "type": "array", "minItems": 1 }, deeper] });
+    }
     let properties: Map<String, Value> = section.keys.iter().map(|k| (k.name.to_string(), key(k))).collect();
     // Arms and [data] are patches: whether all is there is found when they are put together.
     let patch = matches!(section.name, "data" | "train" | "arm");
@@ -275,6 +279,8 @@ mod tests {
             "[arm.a]\nnet = { from = \"x\", layers = [{ layer = \"Linear\" }] }",
             "[train]\noptimizer = { name = \"SGD\", lrr = 1 }\n[arm.a]",
             "title = \"no arm\"",
+            "[arm.a]\n[matrix]\ntrain.batch = 3",
+            "[arm.a]\n[tune]\nrounds = 0",
         ] {
             assert!(fits(&schema, &schema, &json_of(wrong), "").is_err(), "{wrong}");
         }

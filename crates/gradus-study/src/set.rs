@@ -1,6 +1,5 @@
 //! `--set key=value`: changes of a file before it is resolved.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use gradus::Registry;
@@ -20,11 +19,11 @@ pub struct Overrides {
     list: Vec<Assignment>,
 }
 
+/// A value for a key, and where each part of the key stands.
 #[derive(Clone, Debug)]
-struct Assignment {
-    source: Arc<SourceText>,
-    keys: Vec<Range<usize>>,
-    value: Node,
+pub(crate) struct Assignment {
+    pub keys: Vec<(String, Place)>,
+    pub value: Node,
 }
 
 impl Overrides {
@@ -51,14 +50,14 @@ impl Overrides {
     /// As [`Overrides::parse`].
     pub fn add(&mut self, assignment: &str) -> Result<(), Box<Diagnostic>> {
         let source = Arc::new(SourceText { name: "--set".into(), text: assignment.to_string() });
-        let place = |span| Place::new(&source, span);
+        let place = |span: std::ops::Range<usize>| Place::new(&source, span);
         let Some(equals) = assignment.find('=') else {
             return Err(place(0..assignment.len()).error("expected `key=value`, such as `train.epochs=20`"));
         };
         let (mut keys, mut at) = (Vec::new(), 0);
         for word in assignment[..equals].split('.') {
             let start = at + word.len() - word.trim_start().len();
-            keys.push(start..start + word.trim().len());
+            keys.push((word.trim().to_string(), place(start..start + word.trim().len())));
             at += word.len() + 1;
             if word.trim().is_empty() || keys.len() > 16 {
                 return Err(place(0..equals).error("expected a key with dots, such as `train.optimizer.lr`"));
@@ -84,7 +83,7 @@ impl Overrides {
         };
         let bare = || Node { value: Value::Text(text.to_string()), place: place(from..from + text.len()) };
         let value = value.unwrap_or_else(bare);
-        self.list.push(Assignment { source, keys, value });
+        self.list.push(Assignment { keys, value });
         Ok(())
     }
 
@@ -101,14 +100,15 @@ impl Overrides {
 
 impl Assignment {
     fn place(&self, key: usize) -> Place {
-        Place::new(&self.source, self.keys[key].clone())
+        self.keys[key].1.clone()
     }
 
     fn key(&self, key: usize) -> &str {
-        &self.source.text[self.keys[key].clone()]
+        &self.keys[key].0
     }
 
-    fn apply(&self, tree: &mut Table, registry: &Registry) -> Read<()> {
+    /// Changes a file as it was written.
+    pub(crate) fn apply(&self, tree: &mut Table, registry: &Registry) -> Read<()> {
         let keys: Vec<&str> = (0..self.keys.len()).map(|k| self.key(k)).collect();
         if let ["arm", arm, path @ ..] = keys.as_slice()
             && let Some(arms) =

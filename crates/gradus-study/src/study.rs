@@ -1,28 +1,33 @@
 //! A study: what a file says, resolved.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use gradus::Registry;
+use gradus::data::Schema;
 use gradus::error::{Error, Kind};
 use gradus::rng::Seed;
 use gradus::spec::suggest;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::DataSettings;
 use crate::arm::{self, ArmSettings, Shared};
 use crate::diagnostic::{Diagnostic, Place, Read, SourceText};
-use crate::keys::{COMPARE, RECORD, STUDY};
+use crate::factors;
+use crate::keys::{COMPARE, MATRIX, RECORD, STUDY, TUNE};
 use crate::patch;
 use crate::read::{Keys, check};
 use crate::set::Overrides;
-use crate::tree::{self, MAX_BYTES, Table};
+use crate::tree::{self, Entry, MAX_BYTES, Table};
 
 /// The most rounds of a study.
-const MAX_ROUNDS: usize = 1_000_000;
+pub(crate) const MAX_ROUNDS: usize = 1_000_000;
 
-/// A study, resolved: every arm can be trained.
-#[derive(Clone, Debug)]
+/// A study, resolved: every arm can be trained. Written down without the text of its file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Study {
     /// What is asked, in a line.
     pub title: String,
@@ -31,17 +36,73 @@ pub struct Study {
     /// Times each arm is trained.
     pub rounds: usize,
     /// Everything random follows from it.
+    #[serde(with = "seed")]
     pub seed: Seed,
     /// The arms by name, in the order of the file.
     pub arms: IndexMap<String, ArmSettings>,
+    /// Where arms come from that `[matrix]` made.
+    #[serde(default)]
+    pub origins: IndexMap<String, Origin>,
+    /// How arms choose values of their own before the study begins.
+    #[serde(default)]
+    pub tune: Option<Tune>,
     /// What is compared with what.
     pub compare: Compare,
     /// What is written down of every trial.
     pub record: Record,
     /// The name of the file it was read from.
+    #[serde(skip)]
     pub file: String,
     /// The text of that file.
+    #[serde(skip)]
     pub text: String,
+}
+
+/// Where an arm comes from that `[matrix]` made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The arm of the file.
+    pub from: String,
+    /// The level of each factor by its key, `train.optimizer.lr`; the arm is one too, `arm`, where several are varied.
+    pub factors: IndexMap<String, String>,
+}
+
+/// How arms choose values of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tune {
+    /// Rounds in which every candidate is tried.
+    pub rounds: usize,
+    /// Training samples held out to judge by; a fifth of them when `None`.
+    pub validation: Option<usize>,
+    /// What is judged: `validation accuracy`.
+    pub metric: String,
+    /// The candidates of each arm that is tuned.
+    pub candidates: IndexMap<String, Vec<Candidate>>,
+}
+
+/// An arm with values to be tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The values by their keys: `train.optimizer.lr`.
+    pub values: IndexMap<String, String>,
+    /// The arm with them.
+    pub settings: ArmSettings,
+}
+
+/// A seed as a number.
+mod seed {
+    use super::{Deserialize, Seed};
+
+    pub fn serialize<S: serde::Serializer>(seed: &Seed, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(seed.0)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Seed, D::Error> {
+        u64::deserialize(d).map(Seed)
+    }
 }
 
 /// What is compared with what.
@@ -132,20 +193,50 @@ impl Study {
             folder: Path::new(file_name).parent().unwrap_or(Path::new("")),
             registry,
         };
-        let mut schemas = Vec::new();
-        let mut arms: IndexMap<String, ArmSettings> = IndexMap::new();
-        for (name, entry) in &patch::write_out(written, registry)? {
-            let arm = arm::read(name, entry, &shared, &mut schemas)?;
-            if let Some(twin) = arms.values().find(|other| arm.same_as(other)) {
-                let e = entry.key.error(format_args!("arms `{}` and `{name}` are the same", twin.name));
-                return Err(match patch::place(written, &twin.name) {
-                    Some(place) => e.also(&place, "the same as this"),
-                    None => e,
-                });
+        let mut arms = Arms { shared, schemas: Vec::new(), keys: HashMap::new() };
+        let plain = patch::write_out(written, registry)?;
+        let (mut table_of_all, names) = (table.clone(), plain.keys().map(String::as_str).collect::<Vec<_>>());
+
+        // The arms of the file, or what [matrix] makes of them.
+        let matrix = keys.table("matrix").unwrap_or(&none);
+        let varied = varied(matrix, &names)?;
+        let factors = factors::read(&MATRIX, matrix)?;
+        let place = table.get("matrix").map_or(&whole, |e| &e.key);
+        let made = factors::combine(&factors, &varied, &plain, place)?;
+        factors::plant(&mut table_of_all, &factors, &made, registry)?;
+        let written_out = write_out_all(&table_of_all, registry)?;
+        let mut list: IndexMap<String, ArmSettings> = IndexMap::new();
+        let mut origins = IndexMap::new();
+        for name in &names {
+            let of = made.get(*name).filter(|list| !list.is_empty());
+            for combination in of.into_iter().flatten() {
+                let mut factors = combination.values.clone();
+                if varied.len() > 1 {
+                    factors.insert("arm".into(), (*name).to_string());
+                }
+                origins.insert(combination.name.clone(), Origin { from: (*name).to_string(), factors });
             }
-            arms.insert(name.clone(), arm);
+            let all = of.map_or(vec![*name], |list| list.iter().map(|c| c.name.as_str()).collect());
+            for name in all {
+                list.insert(name.to_string(), arms.read(name, &written_out[name])?);
+            }
         }
-        let compare = compare(keys.table("compare").unwrap_or(&none), &arms)?;
+
+        let compare = compare(keys.table("compare").unwrap_or(&none), &list, &origins)?;
+        let tune = match table.get("tune") {
+            Some(entry) => {
+                let at = &entry.key;
+                Some(arms.tune(
+                    keys.table("tune").unwrap_or(&none),
+                    at,
+                    &list,
+                    &origins,
+                    &compare,
+                    &mut table_of_all,
+                )?)
+            }
+            None => None,
+        };
         let stem =
             Path::new(file_name).file_stem().map_or_else(|| "study".into(), |s| s.to_string_lossy().into_owned());
         Ok(Study {
@@ -153,7 +244,9 @@ impl Study {
             description: keys.text("description"),
             rounds,
             seed: Seed(keys.count("seed").unwrap_or(1) as u64),
-            arms,
+            arms: list,
+            origins,
+            tune,
             compare,
             record: Record::of(&Keys::new(&RECORD, keys.table("record").unwrap_or(&none))),
             file: file_name.to_string(),
@@ -205,16 +298,129 @@ pub(crate) fn read_text(path: &Path, name: &str) -> Read<String> {
     })
 }
 
-fn compare(table: &Table, arms: &IndexMap<String, ArmSettings>) -> Read<Compare> {
+/// The arms that `[matrix]` varies.
+fn varied<'a>(matrix: &Table, names: &[&'a str]) -> Read<Vec<&'a str>> {
+    let listed = Keys::new(&MATRIX, matrix).texts("arms");
+    if !matrix.contains_key("arms") {
+        return Ok(names.to_vec());
+    }
+    let find = |(name, place): &(&str, &Place)| {
+        let found = names.iter().find(|n| *n == name).copied();
+        found.ok_or_else(|| place.error(format_args!("there is no arm `{name}`{}", suggest(name, names))))
+    };
+    let wanted = listed.iter().map(find).collect::<Read<Vec<_>>>()?;
+    Ok(names.iter().filter(|n| wanted.contains(n)).copied().collect())
+}
+
+/// Every arm of a tree, those that were planted too, written out.
+fn write_out_all(tree: &Table, registry: &Registry) -> Read<Table> {
+    patch::write_out_all(tree.get("arm").and_then(|e| e.node.table()).unwrap_or(&Table::new()), registry)
+}
+
+/// The arms of a file as they are read.
+struct Arms<'s> {
+    shared: Shared<'s>,
+    schemas: Vec<(DataSettings, Schema)>,
+    /// What an arm does, and which does it.
+    keys: HashMap<String, (String, Place)>,
+}
+
+impl Arms<'_> {
+    /// Reads an arm, which does something else than all before.
+    fn read(&mut self, name: &str, entry: &Entry) -> Read<ArmSettings> {
+        let arm = arm::read(name, entry, &self.shared, &mut self.schemas)?;
+        if let Some((twin, place)) = self.keys.insert(arm.identity(), (name.to_string(), entry.key.clone())) {
+            let e = entry.key.error(format_args!("arms `{twin}` and `{name}` are the same"));
+            return Err(e.also(&place, "the same as this"));
+        }
+        Ok(arm)
+    }
+
+    /// The candidates of every arm.
+    fn tune(
+        &mut self,
+        table: &Table,
+        place: &Place,
+        list: &IndexMap<String, ArmSettings>,
+        origins: &IndexMap<String, Origin>,
+        compare: &Compare,
+        tree: &mut Table,
+    ) -> Read<Tune> {
+        let (keys, registry) = (Keys::new(&TUNE, table), self.shared.registry);
+        let factors = factors::read(&TUNE, table)?;
+        if factors.is_empty() {
+            return Err(place.error("[tune] needs a key with its values: `train.optimizer.lr = [0.01, 0.03, 0.1]`"));
+        }
+        let plain = write_out_all(tree, registry)?;
+        let tuned = |name: &&str| {
+            let flag = plain.get(*name).and_then(|e| e.node.table()?.get("tune"));
+            !flag.is_some_and(|e| e.node.is_false())
+        };
+        let names: Vec<&str> = list.keys().map(String::as_str).filter(tuned).collect();
+        let made = factors::combine(&factors, &names, &plain, place)?;
+        factors::plant(tree, &factors, &made, registry)?;
+        let all = write_out_all(tree, registry)?;
+        let at = |key: &str| table.get(key).map_or(place, |e| &e.node.place);
+        let metric = keys.text("metric").unwrap_or_else(|| {
+            let score = compare.metric.split_once(' ').map_or(compare.metric.as_str(), |(_, score)| score);
+            format!("validation {score}")
+        });
+        if !metric.starts_with("validation ") {
+            return Err(at("metric").error("tuning is judged on validation samples: `validation accuracy`"));
+        }
+        let mut tune = Tune {
+            rounds: keys.count("rounds").unwrap_or(3),
+            validation: keys.count("validation"),
+            metric,
+            candidates: IndexMap::new(),
+        };
+        // An arm that is tuned to what another is by itself is another all the same; two that are tuned alike are not.
+        self.keys.clear();
+        for (name, combinations) in made.iter().filter(|(_, list)| !list.is_empty()) {
+            let mut candidates = Vec::new();
+            for combination in combinations {
+                let at = &combination.entry.key;
+                for key in combination.values.keys() {
+                    if origins.get(name).is_some_and(|o| o.factors.contains_key(key)) {
+                        return Err(at.error(format_args!("`{key}` is varied by [matrix] already")));
+                    }
+                    if let Some(key) = key.strip_prefix("data.").filter(|k| *k != "raw" && !k.starts_with("augment")) {
+                        return Err(at.error(format_args!("`{key}` says what is learnt: it cannot be tuned")));
+                    }
+                }
+                let entry = &all[&combination.name];
+                let settings = ArmSettings { name: name.clone(), ..self.read(&combination.name, entry)? };
+                let held = settings.data.validation + tune.validation.unwrap_or(1);
+                let held = DataSettings { validation: held, ..settings.data.clone() };
+                let place = table.get("validation").map_or(place, |e| &e.node.place);
+                held.check().map_err(|e| place.error(e))?;
+                candidates.push(Candidate { values: combination.values.clone(), settings });
+            }
+            if candidates.len() < 2 {
+                return Err(place.error(format_args!("there is nothing to choose from for arm `{name}`")));
+            }
+            let held = DataSettings { validation: 1, ..candidates[0].settings.data.clone() };
+            let judged = ArmSettings { data: held, ..candidates[0].settings.clone() };
+            check_metric(&tune.metric, &judged).map_err(|message| at("metric").error(message))?;
+            tune.candidates.insert(name.clone(), candidates);
+        }
+        Ok(tune)
+    }
+}
+
+fn compare(table: &Table, arms: &IndexMap<String, ArmSettings>, origins: &IndexMap<String, Origin>) -> Read<Compare> {
     let keys = Keys::new(&COMPARE, table);
     let baseline = match keys.text("baseline") {
         Some(name) if arms.contains_key(&name) => name,
         Some(name) => {
+            let made: Vec<&str> = origins.iter().filter(|(_, o)| o.from == name).map(|(n, _)| n.as_str()).collect();
+            let place = &table["baseline"].node.place;
+            if let Some(first) = made.first() {
+                let message = format_args!("[matrix] makes other arms of `{name}`: name one, such as `{first}`");
+                return Err(place.error(message));
+            }
             let known: Vec<&str> = arms.keys().map(String::as_str).collect();
-            return Err(table["baseline"]
-                .node
-                .place
-                .error(format_args!("there is no arm `{name}`{}", suggest(&name, &known))));
+            return Err(place.error(format_args!("there is no arm `{name}`{}", suggest(&name, &known))));
         }
         None => arms.keys().next().cloned().unwrap_or_default(),
     };

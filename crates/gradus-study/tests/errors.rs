@@ -106,7 +106,12 @@ fn the_caret_points_at_what_is_wrong() {
         ("baseline = \"a\"", "metric = \"test loss of x\"", "\"test loss of x\"", "no loss `x`"),
         ("baseline = \"a\"", "metric = \"validation loss\"", "\"validation loss\"", "no validation samples"),
         ("baseline = \"a\"", "margin = nan", "nan", "finite"),
-        ("[arm.b]\nbase = \"a\"", "[matrix]\ntrain.epochs = [1]\n[arm.b]\nbase = \"a\"", "matrix", "no key `matrix`"),
+        (
+            "[arm.b]\nbase = \"a\"",
+            "[matrix]\ntrain.epochs = [1]\n[arm.b]\nbase = \"a\"",
+            "\"a\"",
+            "such as `a epochs=1`",
+        ),
         ("[arm.b]\nbase = \"a\"", "[arm.b]\nbase = \"a\"\nfreeze = [\"x.*\"]", "\"x.*\"", "no parameter"),
         ("[arm.b]\nbase = \"a\"", "[arm.b]\nbase = \"a\"\ninit = \"he\"", "\"he\"", "no initialiser"),
         ("[arm.b]\nbase = \"a\"", "[arm.b]\nbase = \"a\"\nloss.inside = false", "b", "no loss"),
@@ -267,4 +272,115 @@ fn files_that_are_no_studies_are_refused() {
     assert!(open("pairs.toml").contains("did you mean `pairs`, without"));
     std::fs::remove_dir_all(dir).unwrap();
     assert!(gradus_study::open("dsk", &Overrides::new()).unwrap_err().message().contains("did you mean `disk`"));
+}
+
+/// What is wrong with [matrix] and [tune] is told at the very value.
+#[test]
+fn combinations_that_make_no_sense_are_pointed_at() {
+    let cases: &[(&str, &str, &str)] = &[
+        // what is added, where the caret points, what it says
+        ("[matrix]\ntrain.batch = []", "[]", "found an empty one"),
+        ("[matrix]\ntrain.batch = 3", "3", "takes a list of values"),
+        ("[matrix]\ntrain.batch = [10, 10]", "10", "10 stands in the list twice"),
+        ("[matrix]\ntrain.batch = [10, 0]", "0", "a whole number from 1 on"),
+        ("[matrix]\ntrain.bacth = [10]", "bacth", "did you mean `batch`"),
+        ("[matrix]\ntrian.batch = [10]", "trian", "did you mean `train`"),
+        ("[matrix]\ntrain.optimizer.rl = [0.1]", "rl", "did you mean `lr`"),
+        ("[matrix]\nrounds = [1, 2]", "rounds", "of the whole study"),
+        ("[matrix]\nbase = [\"a\"]", "base", "no value that can be varied"),
+        ("[matrix]\nloss.insde.weight = [1, 2]", "insde", "did you mean `inside`"),
+        ("[matrix]\narm.c.train.batch = [1, 2]", "c", "no arm `c`"),
+        ("[matrix]\narms = [\"b\"]\narm.a.train.batch = [1, 2]", "a", "none of those it is for: b"),
+        ("[matrix]\narms = [\"a\", \"bb\"]", "\"bb\"", "no arm `bb`"),
+        ("[matrix]\ntrain.batch = [5, 7]\n\"train.batch\" = [5]", "train.batch", "given twice"),
+        ("[matrix]\ntrain.optimizer.lr = [0.2, 0.20]", "0.20", "are the same"),
+        ("[matrix]\nleft.layers.7 = [\"ReLU\"]", "7", "a list of 2"),
+        ("[tune]\nrounds = 2", "tune", "needs a key with its values"),
+        ("[tune]\ntrain.batch = [5]", "tune", "nothing to choose from for arm `a`"),
+        ("[tune]\ndata.train = [5, 6]", "5", "cannot be tuned"),
+        ("[tune]\nvalidation = 100\ntrain.batch = [5, 6]", "100", "leaves none"),
+        (
+            "[tune]\nmetric = \"test accuracy\"\ntrain.batch = [5, 6]",
+            "\"test accuracy\"",
+            "judged on validation samples",
+        ),
+        (
+            "[tune]\nmetric = \"validation acuracy\"\ntrain.batch = [5, 6]",
+            "\"validation acuracy\"",
+            "did you mean `accuracy`",
+        ),
+        ("[tune]\ntrain.batch = [5, 6]\n[matrix]\ntrain.batch = [7, 8]", "5", "varied by [matrix] already"),
+        ("[tune]\ntrain.batch = [5, 6]\n[arm.c]\nbase = \"a\"\ntrain.batch = 11", "5", "are the same"),
+    ];
+    let good = GOOD.replace("[compare]\nbaseline = \"a\"\n", "");
+    for (added, excerpt, message) in cases {
+        let e = parse(&format!("{good}{added}")).expect_err(added);
+        assert!(e.message().contains(message), "{added}: {e}");
+        assert!(e.excerpt() == *excerpt || e.excerpt().contains(excerpt), "{added}: {}", e.excerpt());
+    }
+    let many = format!("{GOOD}[matrix]\ntrain.batch = {:?}\ntrain.epochs = {:?}", [1; 0], [1; 0]);
+    assert!(parse(&many).is_err());
+    let list = |n: u32| (1..=n).collect::<Vec<_>>();
+    let many = |n| format!("{GOOD}[matrix]\ntrain.batch = {:?}\ntrain.epochs = {:?}", list(n), list(n));
+    let e = parse(&many(23)).unwrap_err();
+    assert!(e.message().contains("makes 1058 combinations; at most 1000") && e.excerpt() == "matrix", "{e}");
+    assert!(parse(&many(5)).unwrap_err().message().contains("makes other arms of `a`"), "the baseline");
+}
+
+#[test]
+fn a_matrix_makes_an_arm_of_each_combination() {
+    let text = GOOD.replace("baseline = \"a\"", "baseline = \"b lr=0.3 out_features=2\"")
+        + "[matrix]\ntrain.optimizer.lr = [0.2, 0.3]\narm.b.head.layers.0.out_features = [2]\nleft.layers.0 = [\"Linear 4\", \"Linear 5\"]";
+    let study = parse(&text.replace("left.layers.0 =", "arm.a.left.layers.0 =")).unwrap();
+    let names: Vec<&String> = study.arms.keys().collect();
+    assert_eq!(
+        names,
+        [
+            "a lr=0.2 0=Linear 4",
+            "a lr=0.2 0=Linear 5",
+            "a lr=0.3 0=Linear 4",
+            "a lr=0.3 0=Linear 5",
+            "b lr=0.2 out_features=2",
+            "b lr=0.3 out_features=2"
+        ]
+    );
+    let (arm, origin) = (&study.arms["a lr=0.3 0=Linear 5"], &study.origins["a lr=0.3 0=Linear 5"]);
+    assert_eq!((arm.name.as_str(), arm.train.optimizer.to_string().as_str()), ("a lr=0.3 0=Linear 5", "SGD lr=0.3"));
+    assert_eq!(arm.graph().unwrap().parameters(), 15 + 18 + 8 * 2 + 2);
+    let factors: Vec<(&str, &str)> = origin.factors.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(factors, [("train.optimizer.lr", "0.3"), ("left.layers.0", "Linear 5"), ("arm", "a")]);
+    assert_eq!((origin.from.as_str(), study.compare.baseline.as_str()), ("a", "b lr=0.3 out_features=2"));
+    assert!(study.arm(Some("a lr=0.2 0=Linear 4")).is_ok());
+    // Some arms alone; the others stay as they are. `--set` reaches the values too.
+    let some = format!("{GOOD}[matrix]\narms = [\"b\"]\ntrain.batch = [5, 7]");
+    let study = parse(&some).unwrap();
+    assert_eq!(study.arms.keys().collect::<Vec<_>>(), ["a", "b batch=5", "b batch=7"]);
+    assert!(study.origins["b batch=5"].factors.len() == 1 && !study.origins.contains_key("a"));
+    let set = Overrides::parse(["matrix.train.batch=[3,4,6]"]).unwrap();
+    assert_eq!(Study::parse(&some, "s.toml", &set).unwrap().arms.len(), 4);
+    let json = serde_json::to_string(&study).unwrap();
+    let read: Study = serde_json::from_str(&json).unwrap();
+    assert_eq!((read.arms, read.origins, read.seed), (study.arms, study.origins, study.seed));
+}
+
+#[test]
+fn arms_are_tuned_unless_they_say_no() {
+    let text = GOOD.replace("[arm.b]", "[arm.b]\ntune = false")
+        + "[tune]\nrounds = 2\ntrain.optimizer = [\"SGD lr=0.3\", \"Adam lr=0.01\"]\ntrain.batch = [5, 10]";
+    let study = parse(&text).unwrap();
+    let tune = study.tune.unwrap();
+    assert_eq!((tune.rounds, tune.validation, tune.metric.as_str()), (2, None, "validation accuracy"));
+    assert_eq!(tune.candidates.keys().collect::<Vec<_>>(), ["a"]);
+    let c = &tune.candidates["a"];
+    assert_eq!((c.len(), c[1].values["train.batch"].as_str(), c[1].settings.train.batch), (4, "10", 10));
+    assert_eq!(
+        (c[2].settings.train.optimizer.to_string().as_str(), c[2].settings.name.as_str()),
+        ("Adam lr=0.01", "a")
+    );
+    // After [matrix], every arm that it made.
+    let both = format!("{GOOD}[matrix]\ntrain.batch = [5, 7]\n[compare]\n[tune]\ntrain.optimizer.lr = [0.1, 0.2]");
+    let both = both.replacen("[compare]\nbaseline = \"a\"\n", "", 1);
+    let tune = parse(&both).unwrap().tune.unwrap();
+    assert_eq!(tune.candidates.keys().collect::<Vec<_>>(), ["a batch=5", "a batch=7", "b batch=5", "b batch=7"]);
+    assert_eq!(tune.candidates["b batch=7"][1].settings.train.batch, 7);
 }

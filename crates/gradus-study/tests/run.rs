@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gradus_record::{Filter, Outcome, Store};
-use gradus_study::run::{Ended, Event, Options, Task, run, trial};
-use gradus_study::{Overrides, Study};
+use gradus_record::{Filter, Outcome, Parts, Store};
+use gradus_study::run::{Count, Ended, Event, Options, Task, add_rounds, resume, run, trial};
+use gradus_study::{Overrides, Record, Study};
 
 const TEXT: &str = r#"
 title = "A small study"
@@ -37,9 +37,12 @@ fn study(text: &str) -> Study {
     Study::parse(text, "small.toml", &Overrides::new()).unwrap()
 }
 
+fn options(out: &std::path::Path, threads: usize) -> Options {
+    Options { out: out.to_path_buf(), threads, arms: Vec::new(), weights: false }
+}
+
 fn go(text: &str, out: &std::path::Path, threads: usize) -> Ended {
-    let options = Options { out: out.to_path_buf(), threads, arms: Vec::new(), weights: false };
-    run(&study(text), &options, &AtomicBool::new(false), |_| ()).unwrap()
+    run(&study(text), &options(out, threads), &AtomicBool::new(false), |_| ()).unwrap()
 }
 
 /// Arm, round and what a trial resulted in, of every trial of the arms in the file.
@@ -57,7 +60,7 @@ fn results(out: &std::path::Path) -> Vec<(String, usize, Vec<u8>)> {
 #[test]
 fn threads_change_no_bit_and_nothing_runs_twice() {
     let (one, two) = (folder("one"), folder("two"));
-    assert_eq!(go(TEXT, &one, 1), Ended { run: 6, failed: 0, interrupted: false });
+    assert_eq!(go(TEXT, &one, 1), Ended { run: 6, ..Ended::default() });
     assert_eq!(go(TEXT, &two, 3).run, 6);
     assert_eq!(results(&one), results(&two));
     assert_eq!(results(&one).len(), 6);
@@ -78,8 +81,7 @@ fn a_stopped_study_goes_on_with_the_same_bits() {
     go(TEXT, &whole, 1);
     loop {
         let stop = AtomicBool::new(false);
-        let options = Options { out: parts.clone(), threads: 2, arms: Vec::new(), weights: false };
-        let ended = run(&study(TEXT), &options, &stop, |event| {
+        let ended = run(&study(TEXT), &options(&parts, 2), &stop, |event| {
             if matches!(event, Event::Trial { .. }) {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -97,7 +99,7 @@ fn a_trial_alone_is_the_trial_of_the_study() {
     go(TEXT, &out, 2);
     let (study, store) = (study(TEXT), Store::open_read(&out).unwrap());
     for (name, arm) in &study.arms {
-        let key = gradus_study::run::key(arm).unwrap();
+        let key = gradus_study::run::key(arm);
         let task = Task { seed: study.seed, arm, key: &key, round: 1, record: study.record };
         let again = trial(&task, &AtomicBool::new(false)).unwrap().unwrap();
         let old = store.trial(&key, 1).unwrap().unwrap();
@@ -125,8 +127,7 @@ fn a_diverged_trial_is_recorded_and_the_others_go_on() {
 fn another_seed_wants_another_folder() {
     let out = folder("seed");
     go(TEXT, &out, 1);
-    let options = Options { out, threads: 1, arms: Vec::new(), weights: false };
-    let other = run(&study(&TEXT.replace("seed = 5", "seed = 6")), &options, &AtomicBool::new(false), |_| ());
+    let other = run(&study(&TEXT.replace("seed = 5", "seed = 6")), &options(&out, 1), &AtomicBool::new(false), |_| ());
     assert!(other.unwrap_err().to_string().contains("seed 5, this one has seed 6"));
 }
 
@@ -140,7 +141,7 @@ test = 20
 [train]
 epochs = 2
 batch = 10
-optimizer = "SGD lr=0.05"
+optimizer = "SGD lr=0.05 weight_decay=0.01"
 [arm.one]
 net = { from = "pair", layers = ["Flatten", "Linear 8", "Tanh", "Linear 2"] }
 loss.target = { of = "net", target = "larger", kind = "CrossEntropyLoss" }
@@ -204,7 +205,232 @@ fn data_that_changed_are_noticed() {
     go(&text, &tables, 2);
     assert_eq!(go(&text, &tables, 2).run, 0);
     std::fs::write(&file, format!("a,b,y\n{}", table(4))).unwrap();
-    let options = Options { out: tables, threads: 1, arms: Vec::new(), weights: false };
-    let e = run(&study(&text), &options, &AtomicBool::new(false), |_| ()).unwrap_err();
+    let e = run(&study(&text), &options(&tables, 1), &AtomicBool::new(false), |_| ()).unwrap_err();
     assert!(e.to_string().contains("round 0 was drawn from other data"), "{e}");
+}
+
+const TUNED: &str = r#"
+[matrix]
+arms = ["two"]
+train.batch = [7, 15]
+[tune]
+rounds = 2
+train.optimizer.lr = [0.02, 0.2, 1e30]
+"#;
+
+/// Everything of a store that no machine, clock or number of threads may change.
+fn bits(out: &std::path::Path) -> String {
+    let store = Store::open_read(out).unwrap();
+    store.check().unwrap();
+    let mut all = format!("{:?}\n{:?}\n", store.arms().unwrap(), store.rounds().unwrap());
+    for t in store.tuning().unwrap() {
+        all += &format!("{} {} {:?} {:?} {:?}\n", t.key, t.round, t.values, t.metrics, t.parameters_hash);
+    }
+    let parts = |t: gradus_record::TrialRecord| {
+        all += &format!("{} {} {:?} {:?} {:?}\n", t.arm, t.round, t.result_bytes(), t.predictions, t.grid);
+        Ok::<_, gradus_record::Error>(())
+    };
+    store.each_trial(&Filter { removed: true, ..Filter::default() }, Parts::ALL, parts).unwrap();
+    all
+}
+
+#[test]
+fn a_tuned_matrix_has_the_same_bits_in_every_way() {
+    let text = format!("{PAIRS}{TUNED}");
+    let (one, two, parts) = (folder("tuned-one"), folder("tuned-two"), folder("tuned-parts"));
+    let ended = go(&text, &one, 1);
+    assert_eq!((ended.tuning, ended.run, ended.failed, ended.interrupted), (3 * 3 * 2, 3 * 4, 0, false));
+    go(&text, &two, 2);
+    assert!(bits(&one) == bits(&two));
+    assert_eq!(go(&text, &one, 2), Ended::default(), "nothing runs twice");
+    // Stopped again and again, in the tuning rounds and after them.
+    let mut times = 0;
+    loop {
+        let stop = AtomicBool::new(false);
+        let mut seen = 0;
+        let ended = run(&study(&text), &options(&parts, 2), &stop, |event| {
+            seen += usize::from(matches!(event, Event::Tuning { .. } | Event::Trial { .. }));
+            stop.store(seen >= 2, Ordering::Relaxed);
+        });
+        times += 1;
+        if !ended.unwrap().interrupted {
+            break;
+        }
+    }
+    assert!(times > 2);
+    assert!(bits(&one) == bits(&parts));
+}
+
+#[test]
+fn tuning_is_written_down_with_what_it_chose() {
+    let out = folder("tuning");
+    let mut said = Vec::new();
+    run(&study(&format!("{PAIRS}{TUNED}")), &options(&out, 2), &AtomicBool::new(false), |event| match event {
+        Event::Begin { arms, tuning, trials, expected } => {
+            assert!(
+                arms.len() == 3 && tuning == Count { done: 0, total: 18 } && trials == Count { done: 0, total: 12 }
+            );
+            assert!(expected.seconds > 0.0 && expected.seconds < 1000.0 && expected.bytes > 1000, "{expected:?}");
+            said.push("begin".to_string());
+        }
+        Event::Tuned { arm } => said.push(arm.name.clone()),
+        _ => {}
+    })
+    .unwrap();
+    assert_eq!(said, ["begin", "one", "two batch=7", "two batch=15"]);
+    let store = Store::open_read(&out).unwrap();
+    let arms = store.arms().unwrap();
+    assert_eq!((arms[1].made_from.as_deref(), arms[1].factors["train.batch"].as_str()), (Some("two"), "7"));
+    for arm in &arms {
+        let tuned = arm.tuned.as_ref().unwrap();
+        assert_eq!((tuned.candidates.len(), tuned.rounds, tuned.validation), (3, 2, 6), "a fifth of 30");
+        assert!(tuned.candidates[2].mean.is_nan() && tuned.chosen < 2);
+        let means: Vec<f64> = tuned.candidates[..2].iter().map(|c| c.mean).collect();
+        assert!(means[tuned.chosen] >= means[1 - tuned.chosen]);
+        let lr = &tuned.candidates[tuned.chosen].values["train.optimizer.lr"];
+        assert_eq!(arm.resolved.value()["train"]["optimizer"]["lr"].to_string(), *lr);
+        assert_eq!(tuned.edges.is_empty(), tuned.chosen == 1);
+    }
+    // They are judged on samples that no trial is tested on, and are no trials.
+    assert_eq!(store.trials(&Filter::default()).unwrap().len(), 12);
+    assert!(store.tuning().unwrap().iter().all(|t| t.metrics.keys().all(|name| name.starts_with("validation "))));
+    let log: Vec<String> = store.events().unwrap().into_iter().map(|e| e.text).collect();
+    assert!(
+        log[0] == "begun: 30 trials to run"
+            && log.iter().any(|l| l.starts_with("tuned arm `one`: train.optimizer.lr = ")),
+        "{log:?}"
+    );
+    assert_eq!(log.last().unwrap(), "ended: 12 trials run, 18 of tuning rounds");
+    // The chosen arm is replayed as any other.
+    let arm: gradus_study::ArmSettings = arms[2].resolved.read().unwrap();
+    let task = Task { seed: gradus::rng::Seed(9), arm: &arm, key: &arms[2].key, round: 3, record: Record::default() };
+    let again = trial(&task, &AtomicBool::new(false)).unwrap().unwrap();
+    assert_eq!(store.trial(&arms[2].key, 3).unwrap().unwrap().difference(&again), None);
+
+    // An arm that is as published beside one that is tuned to just that.
+    let twin = format!("{PAIRS}[arm.as_published]\nbase = \"one\"\ntune = false\ntrain.optimizer.lr = 0.2\n[tune]\ntrain.optimizer.lr = [0.2, 1e30]")
+        .replace("[arm.two]", "[arm.as_two]");
+    let out = folder("twin");
+    go(&twin.replace("base = \"one\"\ntrain.batch = 7", "base = \"one\"\ntune = false\ntrain.batch = 7"), &out, 2);
+    let store = Store::open_read(&out).unwrap();
+    let arms = store.arms().unwrap();
+    assert!(arms[0].key != arms[2].key && arms[2].tuned.is_none());
+    let settings: Vec<gradus_study::ArmSettings> = arms.iter().map(|a| a.resolved.read().unwrap()).collect();
+    assert!(settings[0].same_as(&settings[2]));
+
+    let all = format!("{PAIRS}[tune]\ntrain.optimizer.lr = [1e29, 1e30]");
+    let e = run(&study(&all), &options(&folder("lost"), 2), &AtomicBool::new(false), |_| ()).unwrap_err();
+    assert!(e.to_string().contains("training diverged with every value"), "{e}");
+}
+
+#[test]
+fn an_edited_study_keeps_what_it_can() {
+    let out = folder("edited");
+    go(TEXT, &out, 2);
+    let names = || -> Vec<String> {
+        let arms = Store::open_read(&out).unwrap().arms().unwrap();
+        arms.into_iter().filter(|a| a.active).map(|a| a.name).collect()
+    };
+    let log = || Store::open_read(&out).unwrap().events().unwrap().into_iter().map(|e| e.text).collect::<Vec<_>>();
+    let study_now = || Store::open_read(&out).unwrap().study().unwrap();
+    assert_eq!(log(), ["begun: 6 trials to run", "arm `a` added", "arm `b` added", "ended: 6 trials run"]);
+    // Fewer rounds: nothing is run, and nothing is lost.
+    let fewer = TEXT.replace("rounds = 3", "rounds = 2");
+    assert_eq!(go(&fewer, &out, 2).run, 0);
+    assert_eq!((results(&out).len(), study_now().rounds, study_now().text), (6, 2, fewer));
+    assert_eq!(go(TEXT, &out, 2).run, 0);
+    assert_eq!(log().len(), 4, "nothing happened that is worth a line");
+    // An arm more, one renamed, one gone.
+    let third = format!("{TEXT}[arm.c]\nbase = \"a\"\ntrain.batch = 5\n");
+    assert_eq!(go(&third, &out, 2).run, 3);
+    let renamed = TEXT.replace("[arm.b]", "[arm.bb]");
+    assert_eq!(go(&renamed, &out, 2).run, 0);
+    assert_eq!(names(), ["a", "bb"]);
+    assert!(log().contains(&"arm `b` is called `bb` now".to_string()), "{:?}", log());
+    assert!(log().contains(&"arm `c` removed; its trials are kept".to_string()), "{:?}", log());
+    assert_eq!(results(&out).len(), 6, "the third is out of it");
+    let changed = TEXT.replace("lr = 0.3", "lr = 0.2");
+    assert_eq!(go(&changed, &out, 2).run, 3);
+    assert!(log().contains(&"arm `b` added".to_string()), "{:?}", log());
+    assert_eq!(go(&changed.replace("lr = 0.2", "lr = 0.25"), &out, 2).run, 3);
+    assert!(log().contains(&"arm `b` changed".to_string()), "{:?}", log());
+    assert_eq!(go(&third, &out, 2).run, 0, "back to where it was");
+    assert_eq!(names(), ["a", "b", "c"]);
+    assert!(study_now().resolved.value()["arms"]["c"].is_object());
+}
+
+#[test]
+fn records_alone_are_enough_to_go_on() {
+    let (out, whole) = (folder("alone-on"), folder("alone-whole"));
+    let text = format!("{PAIRS}{TUNED}");
+    // With what the command line changed, which stands in no text.
+    let mut changed = study(&text);
+    changed.rounds = 1;
+    changed.arms["one"].train.epochs = 1;
+    run(&changed, &options(&out, 2), &AtomicBool::new(false), |_| ()).unwrap();
+    let again = resume(&out).unwrap();
+    assert_eq!((again.rounds, again.arms["one"].train.epochs, &again.text), (1, 1, &changed.text));
+    assert_eq!(run(&again, &options(&out, 2), &AtomicBool::new(false), |_| ()).unwrap(), Ended::default());
+    let more = add_rounds(&out, 2).unwrap();
+    assert_eq!(run(&more, &options(&out, 2), &AtomicBool::new(false), |_| ()).unwrap().run, 6);
+    changed.rounds = 3;
+    run(&changed, &options(&whole, 1), &AtomicBool::new(false), |_| ()).unwrap();
+    assert!(bits(&out) == bits(&whole));
+    assert_eq!(Store::open_read(&out).unwrap().study().unwrap().rounds, 3);
+    assert!(add_rounds(&out, usize::MAX).unwrap_err().to_string().contains("at most 1000000"));
+    assert!(resume(&folder("nothing")).is_err());
+}
+
+#[test]
+fn one_arm_alone_is_tuned_alone() {
+    let (out, whole) = (folder("one-arm"), folder("all-arms"));
+    let text = format!("{PAIRS}{TUNED}");
+    let some = Options { arms: vec!["two batch=7".into()], ..options(&out, 2) };
+    let ended = run(&study(&text), &some, &AtomicBool::new(false), |_| ()).unwrap();
+    assert_eq!((ended.tuning, ended.run), (6, 4));
+    let arms = Store::open_read(&out).unwrap().arms().unwrap();
+    assert_eq!(arms.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["two batch=7"]);
+    assert_eq!(go(&text, &out, 2).run, 8);
+    go(&text, &whole, 2);
+    assert!(bits(&out) == bits(&whole));
+}
+
+#[test]
+fn what_a_study_takes_is_foreseen_without_changing_it() {
+    let out = folder("foreseen");
+    let text = PAIRS.replace("test = 20", "test = 400").replace("rounds = 4", "rounds = 12")
+        + "[record]\nsteps = true\nweights = true\nsamples = false";
+    let mut bytes = 0;
+    run(&study(&text), &options(&out, 2), &AtomicBool::new(false), |event| {
+        if let Event::Begin { expected, .. } = event {
+            bytes = expected.bytes;
+        }
+    })
+    .unwrap();
+    let size = std::fs::metadata(out.join(gradus_record::FILE)).unwrap().len();
+    assert!(size < 2 * bytes && bytes < 2 * size, "{size} bytes, {bytes} foreseen");
+    // Nothing to run takes nothing.
+    run(&study(&text), &options(&out, 2), &AtomicBool::new(false), |event| {
+        if let Event::Begin { expected, .. } = event {
+            assert_eq!((expected.seconds, expected.bytes), (0.0, 0));
+        }
+    })
+    .unwrap();
+}
+
+/// Ctrl-C in the middle of an epoch that takes minutes.
+#[test]
+fn a_run_stops_within_an_epoch() {
+    let text = PAIRS.replace("epochs = 2", "epochs = 4000000").replace("train = 30", "train = 800");
+    let (out, stop) = (folder("stops"), AtomicBool::new(false));
+    let ended = std::thread::scope(|scope| {
+        let running = scope.spawn(|| run(&study(&text), &options(&out, 2), &stop, |_| ()).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        stop.store(true, Ordering::Relaxed);
+        running.join().unwrap()
+    });
+    assert_eq!(ended, Ended { interrupted: true, ..Ended::default() });
+    let store = Store::open_read(&out).unwrap();
+    assert!(store.trials(&Filter::default()).unwrap().is_empty(), "a trial that was cut off is none");
+    assert_eq!(store.events().unwrap().last().unwrap().text, "interrupted: 0 trials run");
 }

@@ -267,7 +267,8 @@ impl Grid {
 
     fn see(&mut self, event: &Event<'_>, out: &Path) -> Outcome {
         match event {
-            Event::Begin { arms, done, total } => {
+            Event::Begin { arms, tuning, trials, expected } => {
+                let (done, total) = (&trials.done, &trials.total);
                 let rows: Vec<Vec<String>> = arms
                     .iter()
                     .map(|a| {
@@ -281,8 +282,18 @@ impl Grid {
                     .collect();
                 let missing = many(total - done, "trial");
                 self.people.say(&print::indented(&print::table(&[Align::Left, Align::Right, Align::Right], &rows)))?;
+                let tuning = match tuning.total - tuning.done {
+                    0 => String::new(),
+                    n => format!("{} of tuning rounds and ", many(n, "trial")),
+                };
+                let about = match done < total || !tuning.is_empty() {
+                    true => {
+                        format!(", about {} and {} kB", print::seconds(expected.seconds), expected.bytes.div_ceil(1000))
+                    }
+                    false => String::new(),
+                };
                 self.people.say(&format!(
-                    "{missing} to run, {} there already, in {}\n",
+                    "{tuning}{missing} to run{about}, {} there already, in {}\n",
                     count(*done),
                     out.display()
                 ))?;
@@ -297,7 +308,19 @@ impl Grid {
                 }
                 Ok(())
             }
-            Event::Trial { trial, done, total } => self.trial(trial, *done, *total),
+            Event::Tuning { .. } => Ok(()),
+            Event::Tuned { arm } => {
+                let Some(tuned) = &arm.tuned else { return Ok(()) };
+                let values = &tuned.candidates[tuned.chosen].values;
+                let values: Vec<String> = values.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+                self.people.say(&format!("{}: tuned to {}\n", arm.name, values.join(", ")))?;
+                if !tuned.edges.is_empty() {
+                    let edges = tuned.edges.join(", ");
+                    warnings::warn(&format!("{}: {edges} at the edge of what was offered: offer more", arm.name));
+                }
+                Ok(())
+            }
+            Event::Trial { trial, trials } => self.trial(trial, trials.done, trials.total),
         }
     }
 

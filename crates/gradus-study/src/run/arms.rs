@@ -4,31 +4,33 @@ use gradus::error::Result;
 use gradus::net::{Graph, Join};
 use gradus::program::{Phase, Roots, compile};
 use gradus::rng::Seed;
-use gradus_record::{ArmRecord, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, Port};
+use gradus_record::{ArmRecord, Document, Drawing, DrawnBranch, DrawnLayer, DrawnLoss, Port, Tuned};
 use indexmap::IndexMap;
 
 use super::engine::stored;
-use crate::ArmSettings;
+use crate::{ArmSettings, Origin};
 
 /// The key of an arm: what it does, whatever it is called.
-///
-/// # Errors
-/// Hardly: settings can be written down.
-pub fn key(arm: &ArmSettings) -> Result<String> {
-    let text = resolved(&ArmSettings { name: String::new(), description: None, ..arm.clone() })?;
-    let [a, b] = Seed(0).key(text.text()).words();
-    Ok(format!("{a:08x}{b:08x}"))
+pub fn key(arm: &ArmSettings) -> String {
+    hash(&arm.identity())
+}
+
+/// 16 hexadecimal digits.
+pub(super) fn hash(text: &str) -> String {
+    let [a, b] = Seed(0).key(text).words();
+    format!("{a:08x}{b:08x}")
 }
 
 fn resolved(arm: &ArmSettings) -> Result<Document> {
     Document::of(arm).map_err(stored)
 }
 
-/// The record of an arm at its place in the file.
+/// The record of an arm at its place in the file; `origin` where [matrix] made it, `tuned` where its values were chosen. One that was
+/// tuned is another arm than one that has the same values by itself: both may be in a study.
 ///
 /// # Errors
 /// When the network does not resolve against its data.
-pub fn record(arm: &ArmSettings, position: usize) -> Result<ArmRecord> {
+pub fn record(arm: &ArmSettings, position: usize, origin: Option<&Origin>, tuned: Option<Tuned>) -> Result<ArmRecord> {
     let graph = arm.graph()?;
     let flops = |roots: &Roots, last: Phase| {
         let program = compile(&graph, roots);
@@ -40,13 +42,13 @@ pub fn record(arm: &ArmSettings, position: usize) -> Result<ArmRecord> {
     };
     let main = vec![graph.outputs[0].0.clone()];
     Ok(ArmRecord {
-        key: key(arm)?,
+        key: if tuned.is_some() { hash(&format!("{} tuned", arm.identity())) } else { key(arm) },
         name: arm.name.clone(),
         position,
         active: true,
-        made_from: None,
-        factors: IndexMap::new(),
-        tuned: None,
+        made_from: origin.map(|o| o.from.clone()),
+        factors: origin.map_or_else(IndexMap::new, |o| o.factors.clone()),
+        tuned,
         resolved: resolved(arm)?,
         parameters: graph.parameters() as u64,
         flops_forward: flops(&Roots::Infer { outputs: main, losses: false }, Phase::Forward),

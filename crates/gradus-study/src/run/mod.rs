@@ -5,12 +5,16 @@
 
 mod arms;
 mod engine;
+mod expected;
 mod pool;
 mod records;
+mod rounds;
 mod samples;
 mod trial;
+mod tuning;
 
 pub use arms::key;
-pub use engine::{Ended, Event, Options, run};
+pub use engine::{Count, Ended, Event, Options, add_rounds, resume, run};
+pub use expected::Expected;
 pub use records::name;
 pub use trial::{Task, round_seed, run as trial};

@@ -18,7 +18,8 @@ pub fn each<T: Sync, R: Send>(
     mut take: impl FnMut(R) -> Result<()>,
 ) -> Result<()> {
     let (next, broken) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (send, receive) = mpsc::channel::<Result<R>>();
+    // Bounded: results may be large, and the disk slow.
+    let (send, receive) = mpsc::sync_channel::<Result<R>>(threads);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(tasks.len()) {
             let (send, next, broken, work) = (send.clone(), &next, &broken, &work);

@@ -24,7 +24,7 @@ pub fn study(study: &Study) -> Result<StudyRecord> {
         seed: study.seed.0,
         rounds: study.rounds,
         text: study.text.clone(),
-        resolved: Document::of(&study.arms).map_err(stored)?,
+        resolved: Document::of(study).map_err(stored)?,
         machine: Machine {
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

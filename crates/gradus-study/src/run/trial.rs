@@ -8,7 +8,7 @@ use gradus::metrics::{Evaluation, class};
 use gradus::model::ModelFile;
 use gradus::net::{Graph, Net, Options};
 use gradus::rng::Seed;
-use gradus::train::{Data, Epoch, Trainer};
+use gradus::train::{Data, Epoch, History, Trainer};
 use gradus::{Model, Registry};
 use gradus_record::{Best, EpochRecord, Grid, NO_CLASS, Outcome, Predicted, Predictions, Seconds, Steps, TrialRecord};
 use indexmap::IndexMap;
@@ -52,41 +52,17 @@ pub fn data(task: &Task<'_>) -> Result<(Split, Option<Normalisation>)> {
 pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
     let arm = task.arm;
     let (split, normalisation) = data(task)?;
-    let graph = Graph::resolve(&arm.architecture, &split.train.schema(), &Registry::new())?;
-    let options = Options { threads: 1, f64: arm.dtype == Dtype::F64 };
-    let mut net = Net::new(graph, round_seed(task.seed, task.round), options)?;
-    net.normalisation = normalisation;
-
     let watch = [("train", &split.train), ("test", &split.test)];
     let feed = Data { train: &split.train, validation: split.validation.as_ref(), watch: &watch };
-    let mut trainer = Trainer::new(&mut net, feed, &arm.train)?;
-    if task.record.steps {
-        trainer.record_steps();
-    }
-    let mut outcome = Outcome::Done;
-    while !trainer.done() {
-        match trainer.epoch_until(stop) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(None),
-            Err(e) if e.kind() == Kind::Diverged => {
-                outcome = Outcome::Diverged { epoch: trainer.progress().epochs + 1, cause: e.to_string() };
-                break;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    let steps = task.record.steps.then(|| Steps { losses: trainer.take_steps() });
-    let history = trainer.finish();
-    let seconds = history
-        .epochs
-        .iter()
-        .fold(Seconds::default(), |s, e| Seconds { train: s.train + e.seconds.0, evaluate: s.evaluate + e.seconds.1 });
+    let seed = round_seed(task.seed, task.round);
+    let Some(fitted) = fit(arm, seed, normalisation, feed, task.record.steps, stop)? else { return Ok(None) };
+    let Fitted { mut net, history, outcome, steps } = fitted;
     let file = net.to_file(&IndexMap::new());
     let mut record = TrialRecord {
         key: task.key.to_string(),
         arm: arm.name.clone(),
         round: task.round,
-        seconds,
+        seconds: seconds(&history),
         best: history.best.and_then(|(_, at)| best(&history.epochs, at)),
         stopped: history.stopped,
         warnings: history.epochs.iter().flat_map(|e| &e.warnings).map(ToString::to_string).collect(),
@@ -116,6 +92,54 @@ pub fn run(task: &Task<'_>, stop: &AtomicBool) -> Result<Option<TrialRecord>> {
     }
     record.outcome = outcome;
     Ok(Some(record))
+}
+
+/// A network after its training.
+pub(super) struct Fitted {
+    pub net: Net,
+    pub history: History,
+    pub outcome: Outcome,
+    pub steps: Option<Steps>,
+}
+
+/// Trains an arm; `None` when `stop` was raised before it was done.
+pub(super) fn fit(
+    arm: &ArmSettings,
+    seed: Seed,
+    normalisation: Option<Normalisation>,
+    feed: Data<'_>,
+    steps: bool,
+    stop: &AtomicBool,
+) -> Result<Option<Fitted>> {
+    let graph = Graph::resolve(&arm.architecture, &feed.train.schema(), &Registry::new())?;
+    let options = Options { threads: 1, f64: arm.dtype == Dtype::F64 };
+    let mut net = Net::new(graph, seed, options)?;
+    net.normalisation = normalisation;
+    let mut trainer = Trainer::new(&mut net, feed, &arm.train)?;
+    if steps {
+        trainer.record_steps();
+    }
+    let mut outcome = Outcome::Done;
+    while !trainer.done() {
+        match trainer.epoch_until(stop) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind() == Kind::Diverged => {
+                outcome = Outcome::Diverged { epoch: trainer.progress().epochs + 1, cause: e.to_string() };
+                break;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    let steps = steps.then(|| Steps { losses: trainer.take_steps() });
+    let history = trainer.finish();
+    Ok(Some(Fitted { net, history, outcome, steps }))
+}
+
+/// How long a training took.
+pub(super) fn seconds(history: &History) -> Seconds {
+    let sum = |s: Seconds, e: &Epoch| Seconds { train: s.train + e.seconds.0, evaluate: s.evaluate + e.seconds.1 };
+    history.epochs.iter().fold(Seconds::default(), sum)
 }
 
 /// Metrics without the name of their part: `accuracy`, `loss of aux`.
@@ -150,7 +174,7 @@ fn best(epochs: &[Epoch], at: usize) -> Option<Best> {
 }
 
 /// A hash of every number the network ends with.
-fn bits(file: &ModelFile) -> String {
+pub(super) fn bits(file: &ModelFile) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for (name, (_, data)) in &file.tensors {
         let bytes = name.bytes().chain(data.iter().flat_map(|x| x.to_bits().to_le_bytes()));
@@ -184,7 +208,7 @@ fn predictions(model: &Model, test: &Dataset) -> Result<Option<Predictions>> {
 }
 
 /// Points of the decision grid along each side.
-const GRID: usize = 64;
+pub(super) const GRID: usize = 64;
 
 /// Where in the plane the network says which of two classes, for inputs that are points of the unit square.
 fn grid(model: &Model) -> Result<Option<Grid>> {
