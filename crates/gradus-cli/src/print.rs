@@ -42,6 +42,12 @@ pub fn width() -> usize {
     terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(width, _)| usize::from(width.0))
 }
 
+/// Characters in a line and lines of the terminal that standard error goes to.
+pub fn terminal() -> (usize, usize) {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.map_or((80, 24), |(width, height)| (usize::from(width.0).max(20), usize::from(height.0)))
+}
+
 /// `error: …`
 pub fn error(message: &str) {
     labelled("error", "31", message);

@@ -39,7 +39,10 @@ pub struct Spread {
 
 impl Spread {
     /// Of finite values; `None` where there are none.
-    pub(crate) fn of(values: &[f64], larger_is_better: bool) -> Result<Option<Spread>> {
+    ///
+    /// # Errors
+    /// When a value is not finite.
+    pub fn of(values: &[f64], larger_is_better: bool) -> Result<Option<Spread>> {
         if values.is_empty() {
             return Ok(None);
         }
