@@ -27,8 +27,9 @@ pub struct Expected {
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The most arms that are measured.
 const MEASURED: usize = 16;
-/// The most samples of a step that is measured.
+/// The most samples of a step that is measured, and operations of it: some milliseconds.
 const ROWS: usize = 100;
+const OPERATIONS: u64 = 3_000_000_000;
 
 /// What trials of an arm take, one by one.
 #[derive(Clone, Copy, Default)]
@@ -76,7 +77,7 @@ pub fn expected(
         let of = alike(settings);
         let over = measured.len() >= MEASURED || !measured.is_empty() && begun.elapsed() > PATIENCE;
         if !measured.contains_key(&of) && !over {
-            let cost = measure(study, settings, record, flops)?;
+            let cost = measure(study, &arms[arm], record, flops)?;
             (start, per_flop, n) = (start + cost.start, per_flop + cost.second, n + 1.0);
             measured.insert(of.clone(), cost);
         }
@@ -109,7 +110,9 @@ fn operations(arm: &Arm, settings: &ArmSettings) -> f64 {
 }
 
 /// Times a few steps and one evaluation of a part of the samples.
-fn measure(study: &Study, arm: &ArmSettings, record: Record, flops: f64) -> Result<Cost> {
+fn measure(study: &Study, arm: &Arm, record: Record, flops: f64) -> Result<Cost> {
+    let few = (OPERATIONS / arm.record.flops_training.max(1)).clamp(8, ROWS as u64) as usize;
+    let arm = &arm.settings;
     let begun = Instant::now();
     let seed = round_seed(study.seed, 0);
     let (split, _) = arm.data.load(seed)?;
@@ -117,7 +120,7 @@ fn measure(study: &Study, arm: &ArmSettings, record: Record, flops: f64) -> Resu
     let mut net = Net::new(graph, seed, Options { threads: 1, f64: arm.dtype == Dtype::F64 })?;
     let start = begun.elapsed().as_secs_f64();
 
-    let rows = arm.train.batch.min(split.train.len()).min(ROWS);
+    let rows = arm.train.batch.min(split.train.len()).min(few);
     let few = split.train.select(&(0..rows).collect::<Vec<_>>());
     // It sets the optimiser; nothing is learnt.
     let settings = Settings { batch: rows, patience: None, keep: Keep::Last, ..arm.train.clone() };
@@ -133,7 +136,7 @@ fn measure(study: &Study, arm: &ArmSettings, record: Record, flops: f64) -> Resu
     let first = Instant::now();
     net.train_step(&few.all(), 0.0); // the first one makes the plan
     let first = first.elapsed();
-    let slow = first > Duration::from_millis(100);
+    let slow = first > Duration::from_millis(300);
     let step = if slow { first.as_secs_f64() } else { time(&mut || _ = net.train_step(&few.all(), 0.0)) } / rows as f64;
     let evaluation = net.evaluate(&few)?;
     let sample = if slow { step / 3.0 } else { time(&mut || _ = net.evaluate(&few)) / rows as f64 };
