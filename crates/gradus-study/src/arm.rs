@@ -8,6 +8,7 @@ use gradus::data::Schema;
 use gradus::data::augment::transform;
 use gradus::error::{Error, Result};
 use gradus::net::{Architecture, Branch, Graph, Join, Loss};
+use gradus::rng::Seed;
 use gradus::spec::Spec;
 use gradus::train::{Keep, Settings};
 use indexmap::IndexMap;
@@ -49,6 +50,14 @@ pub struct ArmSettings {
     /// What numbers it is trained in.
     #[serde(default)]
     pub dtype: Dtype,
+    /// Where it is not 0: first weights, order and dropout of its own, on the same data as the others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub salt: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl ArmSettings {
@@ -66,6 +75,11 @@ impl ArmSettings {
     /// As there.
     pub fn graph_with(&self, registry: &Registry) -> Result<Graph> {
         Graph::resolve(&self.architecture, &self.data.schema()?, registry)
+    }
+
+    /// The seed that its network is made and trained with in a round whose data are drawn from `round`.
+    pub fn seed(&self, round: Seed) -> Seed {
+        if self.salt == 0 { round } else { round.child(self.salt) }
     }
 
     /// Whether two arms do the same, whatever they are called.
@@ -120,6 +134,7 @@ pub(crate) fn read(
         train,
         data,
         dtype,
+        salt: keys.count("salt").unwrap_or(0) as u64,
     };
     if !schemas.iter().any(|(d, _)| *d == arm.data) {
         let schema = arm.data.schema().map_err(|e| {

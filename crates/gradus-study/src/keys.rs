@@ -296,6 +296,12 @@ pub static ARM: Section = Section {
         key("base", KeyKind::Name, Some(""), "the arm this one changes; it stands alone when left out"),
         key("init", KeyKind::Init, Some(""), "initialiser of every layer that names none; PyTorch's when left out"),
         key("freeze", KeyKind::Texts, Some(""), "parameters that are not trained: \"left.*\", \"*.bias\""),
+        key(
+            "salt",
+            KeyKind::Natural,
+            Some("0"),
+            "another number gives it first weights, order and dropout of its own, on the data of the round: the same arm twice",
+        ),
         key("tune", KeyKind::Flag, Some("true"), "whether [tune] is for it; false for an arm as it was published"),
         key("train", KeyKind::Table(&TRAIN), Some(""), "what differs from [train]"),
         key("data", KeyKind::Table(&DATA), Some(""), "what differs from [data]"),

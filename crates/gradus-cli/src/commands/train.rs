@@ -120,7 +120,7 @@ impl Train {
             warnings::warn("nothing is trained: the network has no parameter that may change");
         }
         let options = Options { threads: self.threads, f64: arm.dtype == Dtype::F64 };
-        let mut net = Net::new(graph, round(seed), options)?;
+        let mut net = Net::new(graph, arm.seed(round(seed)), options)?;
         net.normalisation = normalisation;
         let data = Data { train: &split.train, validation: split.validation.as_ref(), watch: &[] };
         let parameters = net.parameters();

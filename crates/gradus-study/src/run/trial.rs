@@ -113,7 +113,7 @@ pub(super) fn fit(
 ) -> Result<Option<Fitted>> {
     let graph = Graph::resolve(&arm.architecture, &feed.train.schema(), &Registry::new())?;
     let options = Options { threads: 1, f64: arm.dtype == Dtype::F64 };
-    let mut net = Net::new(graph, seed, options)?;
+    let mut net = Net::new(graph, arm.seed(seed), options)?;
     net.normalisation = normalisation;
     let mut trainer = Trainer::new(&mut net, feed, &arm.train)?;
     if steps {
