@@ -326,7 +326,7 @@ fn plans_and_programs_are_shown() {
     let home = Home::new();
     let plan = home.run("plan pairs --arm net2 --batch 10").ok();
     plan.says(&["batches of 10", "right.0", "those of left", "Conv2d 16 3", "stepwise", "fused", "predict"]);
-    let d = home.json("plan pairs --arm net1_aux --json");
+    let d = home.json("plan r4-aux --arm net1_aux --json");
     assert!(d["memory"][0]["peak_bytes"].as_u64() > d["memory"][2]["peak_bytes"].as_u64());
     let flops = |row: &Value| row["forward_flops"].as_u64().unwrap();
     assert_eq!(d["layers"].as_array().unwrap().iter().map(flops).sum::<u64>(), flops(&d["total"]));
@@ -504,8 +504,8 @@ fn warnings_are_told() {
 fn what_changes_nothing_is_told() {
     let home = Home::new();
     let err = |line: &str| home.run(line).ok().err;
-    let line = "--set train.optimizer.lr=0.5 changes nothing in arm net2_digits";
-    assert!(err("plan pairs --arm net2_digits --set train.optimizer.lr=0.5").contains(line));
+    let line = "--set train.optimizer.lr=0.5 changes nothing in arm net1_published";
+    assert!(err("plan r4-aux --arm net1_published --set train.optimizer.lr=0.5").contains(line));
     assert_eq!(err("plan pairs --arm net2 --set train.optimizer.lr=0.5 --set data.train=20"), "");
     let ran = err(&format!("{TINY} --set arm.relu.net.layers=[] --quiet"));
     assert!(ran.contains("warning: nothing is trained"), "{ran}");

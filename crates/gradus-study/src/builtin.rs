@@ -20,10 +20,13 @@ macro_rules! studies {
 static STUDIES: &[(&str, &str)] = studies![
     "disk",
     "pairs",
+    "pairs-best",
     "r1-disk",
+    "r1-batches",
     "r2-disk",
     "r3-losses",
     "r4-sharing",
+    "r4-time",
     "r4-aux",
     "r4-deep-aux",
     "r4-classes",

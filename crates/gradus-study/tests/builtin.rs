@@ -46,13 +46,14 @@ fn parameters_are_those_counted_by_hand() {
     for (study, name, count) in [
         ("pairs", "net1", net1),
         ("pairs", "net2", net1 - tower),
-        ("pairs", "net1_aux", net1 + small(2 * 16 * 12 * 12)),
         ("pairs", "net2_digits", tower + affine(512, 64) + affine(64, 10) + affine(20, 64) + affine(64, 2)),
         ("r4-sharing", "net1", net1),
         ("r4-sharing", "net2", net1 - tower),
+        ("r4-aux", "one_aux", net1 + small(2 * 16 * 12 * 12)),
         ("r4-aux", "net1_aux", net1 + small(2 * 16 * 12 * 12) + small(2 * 16 * 6 * 6)),
-        ("r4-net3", "net3", net1 - tower + affine(32, 10)),
-        ("r4-net3", "two_layers", net1 - tower + 2 * affine(32, 10)),
+        ("r4-net3", "one_layer", net1 - tower + affine(32, 10)),
+        ("r4-net3", "net3", net1 - tower + 2 * affine(32, 10)),
+        ("r4-time", "net2_100", net1 - tower),
     ] {
         assert_eq!(parameters(study, name), count, "{study} {name}");
     }
@@ -69,7 +70,7 @@ fn parameters_are_those_counted_by_hand() {
         ("r4-deep-aux", "net1_deep", deep),
         ("r4-deep-aux", "net1_deep_aux", deep + large(2 * 16 * 196) + large(2 * 32 * 49) + large(2 * 128 * 49)),
         ("r4-classes", "net1_deep_classes", deep + 2 * affine(64, 10)),
-        ("r4-classes", "one_layer", deep + affine(64, 10)),
+        ("r4-classes", "net1_deep_classes_published", deep + affine(64, 10)),
     ] {
         assert_eq!(parameters(study, name), count, "{study} {name}");
     }
@@ -87,6 +88,7 @@ fn protocols_are_those_published() {
     for (study, name, lr, epochs) in [
         ("r4-sharing", "net1", "0.01", 30),
         ("r4-sharing", "net2", "0.01", 30),
+        ("r4-net3", "net2", "0.01", 30),
         ("r4-net3", "net3", "0.01", 30),
         ("r4-aux", "net1", "0.01", 60),
         ("r4-aux", "net1_aux", "0.0075", 60),
@@ -94,11 +96,17 @@ fn protocols_are_those_published() {
         ("r4-deep-aux", "net1_deep_aux", "0.002", 125),
         ("r4-classes", "net1_deep", "0.01", 50),
         ("r4-classes", "net1_deep_classes", "0.0003", 400),
+        ("r4-depth", "net1", "0.01", 60),
+        ("r4-depth", "net1_deep", "0.01", 125),
     ] {
-        let a = arm(study, name);
+        let a = arm(study, &format!("{name}_published"));
         assert_eq!((a.train.optimizer.to_string(), a.train.epochs), (format!("SGD lr={lr}"), epochs), "{study} {name}");
         assert_eq!((a.train.batch, a.train.shuffle, a.data.raw, a.data.train), (50, false, true, Some(1000)));
         assert!(a.architecture.losses.values().all(|l| l.weight == 1.0));
+        // The mended arms are trained alike.
+        let a = arm(study, name);
+        let rate = if ["r4-sharing", "r4-net3", "r4-aux"].contains(&study) { "Adam lr=0.003" } else { "Adam lr=0.001" };
+        assert_eq!((a.train.optimizer.to_string().as_str(), a.data.raw, a.train.shuffle), (rate, false, true));
     }
     let square = arm("r2-disk", "square");
     assert!(square.data.square && !arm("r2-disk", "published").data.square);

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
 use gradus::data::Dataset;
+use gradus::data::augment::Augment;
 use gradus::exec::cpu::Isa;
 use gradus::model::{ModelFile, Training};
 use gradus::net::{Graph, Net};
@@ -43,11 +44,14 @@ fn steps(graph: &Graph, data: &Dataset, settings: &Settings) -> u64 {
     let schedule = settings.make_schedule().unwrap();
     // A `Trainer` sets the optimiser; the steps below use it with the schedule's rate.
     drop(Trainer::new(&mut net, data.into(), settings).unwrap());
+    let mut augment = Augment::new(&settings.augment, data, None, settings.batch).unwrap();
+    let rows: Vec<u32> = (0..data.len() as u32).collect();
     let mut losses = Vec::new();
     for epoch in 0..settings.epochs {
         let mut sums: IndexMap<String, f64> = IndexMap::new();
-        let batches: Vec<_> = data.batches(settings.batch).collect();
-        for (b, batch) in batches.iter().enumerate() {
+        let batches: Vec<_> = rows.chunks(settings.batch).collect();
+        for (b, rows) in batches.iter().enumerate() {
+            let batch = &augment.batch(data, rows, net.seed().key("augment").at(epoch as u64));
             net.forward(batch);
             net.loss(batch);
             for (name, loss) in net.losses() {
@@ -179,6 +183,8 @@ fn augmented_training_gives_the_same_bits_in_every_way() {
     }
     assert_eq!(fit(&graph, Isa::detect(), 4, &data, &settings), want, "4 threads");
     assert_eq!(resumed(&graph, &data, &settings, "bits-augmented"), want, "resumed");
+    let ordered = Settings { shuffle: false, ..settings.clone() };
+    assert_eq!(steps(&graph, &data, &ordered), fit(&graph, Isa::detect(), 1, &data, &ordered), "the four steps");
     let none = Settings { augment: Vec::new(), ..settings.clone() };
     let crop = Settings { augment: vec![spec("RandomCrop padding=0")], ..settings.clone() };
     assert_ne!(fit(&graph, Isa::detect(), 1, &data, &none), want);
