@@ -65,16 +65,17 @@ of the fastest peer that does the same work.
 
 - PyTorch: `eager`; `compiled`: forward, loss, backward and update in one `torch.compile`; predictions and accuracies in
   `inference_mode`. The first call, which compiles, does not count.
-- JAX: `jit`: a call a step, parameters donated; `scan`: an epoch (of W1 150 epochs, of a round all of it) in one call; `patches`:
-  convolutions as products of gathered patches. Compilation does not count.
+- JAX: `jit`: a call a step, parameters donated; `scan`: an epoch (of W1 150 epochs, of W4 four steps, of a round all
+  of it) in one call; `patches`: convolutions as products of gathered patches. Compilation does not count.
 - burn with its CPU backend flex (`simd`, `rayon`; `x86-v4` where the processor has AVX-512), candle and dfdx, built for this very
   processor (`target-cpu=native`, thin LTO). Gradus is built for any processor of its kind.
 - `N side by side`: N processes with a thread each, where N threads are measured; the time is what one of them takes from it. So
   Gradus does W1, the round and W6 with several threads.
 - PyTorch and JAX predict 1000 samples, and those of the accuracies, in parts of 50, 250 or 1000, whichever they are faster with.
 - A time is the median over the passes of a pass's median; ± is half of what lies between the fastest and the slowest pass.
-- The data are the same for all peers; Gradus draws its own from the same digits. Checked of each peer: the number of parameters,
-  that the loss falls, and that the accuracy on test samples after rounds is plausible.
+- The data are the same for all peers; Gradus draws its own from the same digits. The peers' steps of W4, long and few, go over
+  one batch. Checked of each peer: the number of parameters, that the loss of the first batch falls, and that the accuracy on
+  test samples after rounds is plausible.
 - The memory of a peer is that of its process for the round. The time to the first step is with caches of compiled functions filled, of Gradus until the process has ended: it trains one
   step, tests it and prints. The start of a peer in Python is that of the interpreter and the import.
 """
@@ -220,7 +221,7 @@ class Results:
             three(speed) if speed else "–",
             f"{100 * share:.0f} %" if share else "–",
             *beaten,
-            f"{ratio:.1f}" if ratio else "–",
+            three(ratio) if ratio else "–",
             self.goals(workload, threads, own, ratio),
         ]
 
@@ -279,7 +280,7 @@ class Results:
                     *cells,
                     f"{time(seconds)} {self.around(*key)}".strip() if seconds else "–",
                     str(len(done)),
-                    f"{ratio:.1f}" if ratio else "–",
+                    three(ratio) if ratio else "–",
                     f"{memory:.0f} MiB" if memory else "–",
                     self.remarks(*key),
                 ])
@@ -316,7 +317,7 @@ class Results:
             if threads == 1 and who and own and workload != "start" and workload != "first-step":
                 share = self.value(workload, threads, of="share_of_peak")
                 peer = f"{time(self.value(workload, threads, *who))}, {self.name(who)}"
-                rows.append([ABOUT[workload], time(own), f"{100 * share:.0f} %" if share else "–", peer, f"{ratio:.1f}"])
+                rows.append([ABOUT[workload], time(own), f"{100 * share:.0f} %" if share else "–", peer, three(ratio)])
         run = self.runs[-1]
         return table(["1 thread", "Gradus", "of peak", "fastest peer", "times as fast"], rows) + (
             f"\n{run['machine']['processor']}, commit {run['commit']['hash']}, {run['date'][:10]}.\n"

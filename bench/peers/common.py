@@ -60,8 +60,8 @@ class Task:
         self.shape = SHAPES[network.get(kind, kind)]
         self.train = samples(folder, f"{self.shape.data}-train", self.shape)
         self.test = samples(folder, f"{self.shape.data}-test", self.shape)
-        # A step of W4 is long: a few batches are enough.
-        self.steps = 4 if kind == "W4" else len(self.train[1]) // self.shape.batch
+        # A step of W4 is long and there are few: they go over one batch, whose loss falls from the first of them.
+        self.steps = 1 if kind == "W4" else len(self.train[1]) // self.shape.batch
 
     def cut(self, x):
         """In batches of the training."""

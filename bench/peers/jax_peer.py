@@ -1,4 +1,5 @@
-"""JAX. Modes: `jit`: a step is one call, parameters donated; `scan`: an epoch (of W1 150, of a round all of it) is one call.
+"""JAX. Modes: `jit`: a step is one call, parameters donated; `scan`: an epoch (of W1 150, of W4 four, of a round all of it)
+is one call.
 With `-patches`, convolutions are products of gathered patches instead of `lax.conv_general_dilated`."""
 
 import os
@@ -116,7 +117,7 @@ def main():
     if not TASK.round:
         if FORM == "jit":
             return TASK.done(lambda: (steps(), wait(state[0])), TASK.steps, numbers, loss=losses)
-        epochs = 150 if SHAPE.disk else 1
+        epochs = 150 if SHAPE.disk else 4 if TASK.steps == 1 else 1
 
         def all_epochs(p, xs, ys):
             return lax.scan(lambda p, _: (epoch(p, xs, ys), None), p, length=epochs)[0]

@@ -33,7 +33,7 @@ impl Net {
         let mut x = match self.shape.towers {
             [] => x.clone(),
             _ => {
-                let image = |i| self.tower(&self.towers[i % self.towers.len()], x.narrow(1, i, 1)?);
+                let image = |i: usize| self.tower(&self.towers[i % self.towers.len()], x.narrow(1, i, 1)?);
                 Tensor::cat(&[image(0)?, image(1)?], 1)?
             }
         };
