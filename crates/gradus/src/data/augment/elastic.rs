@@ -56,21 +56,17 @@ impl ElasticTransform {
         Ok(ElasticTransform { alpha, sigma, per_channel, weights })
     }
 
-    /// Smoothes a field in one direction: how many lines it has and how far apart they lie, the same of the numbers on one.
-    fn smooth(&self, field: &[f32], into: &mut [f32], (lines, apart): (usize, usize), (n, step): (usize, usize)) {
-        for line in 0..lines {
-            for i in 0..n {
-                let get = |i: usize| field[line * apart + i * step];
-                let mut sum = self.weights[0] * get(i);
-                for (k, weight) in self.weights.iter().enumerate().skip(1) {
-                    if i >= k {
-                        sum += weight * get(i - k);
-                    }
-                    if i + k < n {
-                        sum += weight * get(i + k);
-                    }
-                }
-                into[line * apart + i * step] = sum;
+    /// Smoothes every line of `line` numbers, of which neighbours lie `step` apart. Along columns, a field is one line of
+    /// neighbours a row apart.
+    fn smooth(&self, field: &[f32], into: &mut [f32], line: usize, step: usize) {
+        let add = |out: &mut [f32], x: &[f32], weight: f32| out.iter_mut().zip(x).for_each(|(o, x)| *o += weight * x);
+        for (x, out) in field.chunks_exact(line).zip(into.chunks_exact_mut(line)) {
+            out.fill(0.0);
+            add(out, x, self.weights[0]);
+            for (k, weight) in self.weights.iter().enumerate().skip(1).take_while(|(k, _)| k * step < line) {
+                let near = line - k * step;
+                add(&mut out[k * step..], &x[..near], *weight);
+                add(&mut out[..near], &x[k * step..], *weight);
             }
         }
     }
@@ -100,8 +96,8 @@ impl Transform for ElasticTransform {
             let (moves, between) = fields.split_at_mut(2 * n);
             for field in moves.chunks_exact_mut(n) {
                 field.iter_mut().for_each(|u| *u = 2.0 * draw.uniform_f32() - 1.0);
-                self.smooth(field, between, (height, width), (width, 1));
-                self.smooth(between, field, (width, 1), (height, width));
+                self.smooth(field, between, width, 1);
+                self.smooth(between, field, n, width);
             }
             let source = &mut source[..(height + 2) * (width + 2)];
             for plane in pixels.chunks_exact_mut(n) {
@@ -129,8 +125,8 @@ mod tests {
         let field: Vec<f32> = (0..h * w).map(|_| draw.normal() as f32).collect();
         let elastic = ElasticTransform::new(1.0, 1.3, false).unwrap();
         let (mut between, mut smooth) = (vec![0.0; h * w], vec![0.0; h * w]);
-        elastic.smooth(&field, &mut between, (h, w), (w, 1));
-        elastic.smooth(&between, &mut smooth, (w, 1), (h, w));
+        elastic.smooth(&field, &mut between, w, 1);
+        elastic.smooth(&between, &mut smooth, h * w, w);
         let g = |d: i64| if d.abs() <= 3 { (-0.5 * (d * d) as f64 / (1.3f64 * 1.3)).exp() } else { 0.0 };
         let sum: f64 = (-3..=3).map(g).sum();
         for (i, got) in smooth.iter().enumerate() {
