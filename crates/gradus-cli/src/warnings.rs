@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
@@ -15,6 +16,15 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// Says which progress line is on the terminal.
 pub fn set_bar(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Whether somebody else says what the libraries warn of.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// From now on the libraries' warnings are not printed: whoever runs many trainings at once says what they warn of, and which
+/// one it was.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
 }
 
 /// Prints a warning above the progress line.
@@ -39,7 +49,7 @@ struct Printer {
 
 impl<S: Subscriber> Layer<S> for Printer {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= Level::WARN
+        *metadata.level() <= Level::WARN && !SILENT.load(Ordering::Relaxed)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -41,11 +41,11 @@ fn a_study_runs_and_is_read_again() {
     let status = gradus(&here, &["study", "status", "runs/disk", "--json"]);
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&status.stdout).unwrap()["arms"], document["arms"]);
 
-    let markdown = text(&gradus(&here, &["study", "status", "runs/disk", "--markdown"]).stdout);
+    let markdown = text(&gradus(&here, &["study", "report", "runs/disk", "--markdown"]).stdout);
     assert!(markdown.starts_with("# Inside the circle") && markdown.contains("\n| tanh | 3 |"), "{markdown}");
-    let latex = text(&gradus(&here, &["study", "status", "runs/disk", "--latex"]).stdout);
+    let latex = text(&gradus(&here, &["study", "report", "runs/disk", "--latex"]).stdout);
     assert!(latex.contains("\\toprule") && latex.contains("\n  tanh & 3 &"), "{latex}");
-    assert_eq!(gradus(&here, &["study", "status", "runs/disk", "--latex", "--json"]).status.code(), Some(2));
+    assert_eq!(gradus(&here, &["study", "report", "runs/disk", "--latex", "--to", "x"]).status.code(), Some(2));
 
     let replay = gradus(&here, &["study", "replay", "runs/disk", "tanh", "2"]);
     assert_eq!((replay.status.code(), text(&replay.stdout).as_str()), (Some(0), "tanh, round 2: the same bits\n"));

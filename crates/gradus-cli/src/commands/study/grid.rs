@@ -1,6 +1,6 @@
 //! How far a study is: arms × rounds on a terminal, some lines elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Grid<'a> {
     /// Trials that were missing when it began, tuning rounds' among them.
     missing: usize,
     last: Option<Instant>,
+    /// Arms and what they have been warned of.
+    warned: HashSet<(String, String)>,
 }
 
 /// An arm so far.
@@ -51,8 +53,9 @@ struct Arm {
 }
 
 impl<'a> Grid<'a> {
-    /// Of a study whose records go to `out`.
+    /// Of a study whose records go to `out`. It says what trainings warn of, and which one it was.
     pub fn new(people: People, study: &Study, out: &'a Path, threads: usize) -> Grid<'a> {
+        warnings::silence();
         Grid {
             people,
             out,
@@ -67,6 +70,7 @@ impl<'a> Grid<'a> {
             expected: Expected::default(),
             missing: 0,
             last: None,
+            warned: HashSet::new(),
         }
     }
 
@@ -163,6 +167,13 @@ impl<'a> Grid<'a> {
     fn trial(&mut self, trial: &TrialRecord) {
         if let Ending::Diverged { cause, .. } | Ending::Failed { cause } = &trial.outcome {
             warnings::warn(&format!("{}, round {}: {cause}", trial.arm, trial.round));
+        }
+        for warning in &trial.warnings {
+            // The same in another round, or in another epoch, is nothing new.
+            let words: String = warning.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if self.warned.insert((trial.arm.clone(), words)) {
+                warnings::warn(&format!("{}, round {}: {warning}", trial.arm, trial.round));
+            }
         }
         let Some(arm) = self.arms.iter_mut().find(|a| a.name == trial.arm) else { return };
         arm.ended.insert(trial.round, trial.outcome == Ending::Done);
