@@ -1,7 +1,7 @@
 //! Plots: plain numbers in, a picture out.
 //!
 //! Every function takes plain numbers and returns a [`Plot`], which is written as SVG in a page's colours, or as an SVG,
-//! PNG or PDF file. A function lays shapes and words out once ([`Scene`](scene::Scene)), so all of them show the same.
+//! PNG or PDF file. A function lays shapes and words out once (a `Scene`), so all of them show the same.
 //! Nothing here panics, whatever the numbers are: what is no number is left out, and a plot of nothing says so.
 
 mod architecture;
