@@ -124,7 +124,11 @@ fn rounds_are_added_and_files_joined() {
 
     // All five at once, on another machine, in two parts.
     let long = [&SHORT[..SHORT.len() - 1], &["5", "--out"]].concat();
-    gradus(&here, &[&long[..], &["part1", "--arm", "relu"]].concat());
+    let part = gradus(&here, &[&long[..], &["part1", "--arm", "relu"]].concat());
+    // Of the other arms nothing is shown, and nobody waits for them.
+    let shown = text(&part.stdout);
+    let begun = &shown[..shown.find("trials to run").unwrap()];
+    assert!(begun.contains("relu") && !begun.contains("tanh"), "{shown}");
     gradus(&here, &[&long[..], &["part2", "--arm", "tanh", "--arm", "mixed"]].concat());
     let merged = gradus(&here, &["study", "merge", "whole", "part1", "part2", "runs/disk"]);
     let said = text(&merged.stdout);
@@ -173,7 +177,7 @@ fn threads_change_no_bit() {
 #[test]
 fn a_second_process_is_told_who_runs_it() {
     let here = folder("study-twice");
-    let args = ["study", "run", "disk", "--rounds", "200", "--threads", "1"];
+    let args = ["study", "run", "disk", "--rounds", "200", "--threads", "1", "--weights"];
     let mut first = start(&here, &args);
     while !here.join("runs/disk/study.sqlite").exists() {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -200,7 +204,10 @@ fn a_second_process_is_told_who_runs_it() {
     assert!(asked.elapsed().as_secs() < 30); // two seconds on a machine that has nothing else to do
     let mut said = String::new();
     std::io::Read::read_to_string(&mut first.stderr.take().unwrap(), &mut said).unwrap();
-    assert!(said.contains("Go on with\n  gradus study run disk --out runs/disk --rounds 200 --threads 1\n"), "{said}");
+    assert!(
+        said.contains("Go on with\n  gradus study run disk --out runs/disk --rounds 200 --threads 1 --weights\n"),
+        "{said}"
+    );
 }
 
 #[cfg(unix)]

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gradus_record::{ArmRecord, Filter, Outcome as Ending, Store, TrialRecord};
 use gradus_report::Spread;
 use gradus_study::Study;
-use gradus_study::run::{Count, Event, Expected};
+use gradus_study::run::{Count, Event, Expected, Options};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{reported, stored};
@@ -25,12 +24,11 @@ const CELLS: usize = 30;
 /// How far a study is.
 pub struct Grid<'a> {
     people: People,
-    out: &'a Path,
+    options: &'a Options,
     bar: Option<ProgressBar>,
     metric: String,
     larger_is_better: bool,
     rounds: usize,
-    threads: usize,
     arms: Vec<Arm>,
     trials: Count,
     tuning: Count,
@@ -53,17 +51,16 @@ struct Arm {
 }
 
 impl<'a> Grid<'a> {
-    /// Of a study whose records go to `out`. It says what trainings warn of, and which one it was.
-    pub fn new(people: People, study: &Study, out: &'a Path, threads: usize) -> Grid<'a> {
+    /// Of a study that is run so. It says what trainings warn of, and which one it was.
+    pub fn new(people: People, study: &Study, options: &'a Options) -> Grid<'a> {
         warnings::silence();
         Grid {
             people,
-            out,
+            options,
             bar: None,
             metric: study.compare.metric.clone(),
             larger_is_better: true,
             rounds: study.rounds,
-            threads,
             arms: Vec::new(),
             trials: Count::default(),
             tuning: Count::default(),
@@ -96,15 +93,18 @@ impl<'a> Grid<'a> {
     }
 
     fn begin(&mut self, arms: &[ArmRecord]) -> Outcome {
-        let arm = |a: &ArmRecord| Arm {
+        // Arms that are not run now are not waited for.
+        let wanted = |a: &&ArmRecord| self.options.arms.is_empty() || self.options.arms.contains(&a.name);
+        let arms: Vec<&ArmRecord> = arms.iter().filter(wanted).collect();
+        let arm = |a: &&ArmRecord| Arm {
             name: a.name.clone(),
             ended: HashMap::new(),
             values: Vec::new(),
             seconds: Vec::new(),
         };
         self.arms = arms.iter().map(arm).collect();
-        self.read(arms)?;
-        let row = |a: &ArmRecord| {
+        self.read(&arms)?;
+        let row = |a: &&ArmRecord| {
             vec![
                 a.name.clone(),
                 many(a.parameters as usize, "parameter"),
@@ -124,9 +124,9 @@ impl<'a> Grid<'a> {
             line += &format!(", {} there already", print::count(self.trials.done));
         }
         if self.missing > 0 {
-            let threads = many(self.threads.min(self.missing), "thread");
+            let threads = many(self.options.threads.min(self.missing), "thread");
             let (time, size) = (print::seconds(self.expected.seconds), print::bytes(self.expected.bytes));
-            line += &format!("; expected: {time} on {threads}, {size} in {}", self.out.display());
+            line += &format!("; expected: {time} on {threads}, {size} in {}", self.options.out.display());
         }
         self.people.say(&format!("{line}\n"))?;
         if self.people != People::Nowhere && std::io::stderr().is_terminal() && self.missing > 0 {
@@ -140,8 +140,8 @@ impl<'a> Grid<'a> {
     }
 
     /// What is in the store already.
-    fn read(&mut self, arms: &[ArmRecord]) -> Outcome {
-        let Ok(store) = Store::open_read(self.out) else { return Ok(()) };
+    fn read(&mut self, arms: &[&ArmRecord]) -> Outcome {
+        let Ok(store) = Store::open_read(&self.options.out) else { return Ok(()) };
         self.larger_is_better = store.study().map_err(stored)?.compare.larger_is_better;
         for (arm, record) in self.arms.iter_mut().zip(arms) {
             for trial in store.trials(&Filter::arm(&record.key)).map_err(stored)? {
@@ -219,7 +219,7 @@ impl<'a> Grid<'a> {
     /// Seconds that are left: each arm takes as long as it took so far, and where nothing is known, as was expected.
     fn left(&self) -> f64 {
         let of = |seconds: &[f64]| (!seconds.is_empty()).then(|| seconds.iter().sum::<f64>() / seconds.len() as f64);
-        let threads = self.threads.min(self.missing).max(1) as f64;
+        let threads = self.options.threads.min(self.missing).max(1) as f64;
         let each = self.expected.seconds * threads / self.missing.max(1) as f64;
         let all: Vec<f64> = self.arms.iter().flat_map(|a| a.seconds.iter().copied()).collect();
         let unknown = of(&all).unwrap_or(each);

@@ -83,8 +83,8 @@ pub struct Export {
 
 /// Join the records of one study from several machines
 ///
-/// Adds to DIR what the others have and it has not: all of it or, where two disagree, nothing. A folder that holds no study yet
-/// gets everything.
+/// Adds to DIR, one after the other, what the others have and it has not: all that one of them has or, where it disagrees with
+/// DIR, nothing of it. A folder that holds no study yet gets everything.
 #[derive(Args, Debug)]
 pub struct Merge {
     /// The folder that is added to
@@ -128,7 +128,9 @@ impl Merge {
             let (arms, trials) = (many(merged.arms, "arm"), many(merged.trials, "trial"));
             let same =
                 if merged.same > 0 { format!(", {} both have", many(merged.same, "trial")) } else { String::new() };
-            print::text(&format!("{}: {arms} and {trials} added{same}\n", dir.display()))?;
+            let tuning =
+                if merged.tuning > 0 { format!(", {}", many(merged.tuning, "tuning trial")) } else { String::new() };
+            print::text(&format!("{}: {arms} and {trials}{tuning} added{same}\n", dir.display()))?;
         }
         Ok(())
     }

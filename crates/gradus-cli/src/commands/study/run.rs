@@ -110,8 +110,7 @@ impl Run {
         self.seed.iter().for_each(|n| command += &format!(" --seed {n}"));
         self.arm.iter().for_each(|a| command += &format!(" --arm {}", quoted(a)));
         self.set.iter().for_each(|s| command += &format!(" --set {}", quoted(s)));
-        self.how.threads.iter().for_each(|n| command += &format!(" --threads {n}"));
-        command
+        command + &self.how.flags()
     }
 }
 
@@ -120,12 +119,20 @@ impl AddRounds {
     pub fn run(&self) -> Outcome {
         let study = run::add_rounds(&self.out, self.rounds as usize)?;
         // The rounds are planned now: to go on is to run what is missing.
-        let again = format!("gradus study run {}", quoted(&self.out.display().to_string()));
+        let again = format!("gradus study run {}{}", quoted(&self.out.display().to_string()), self.how.flags());
         self.how.run(&study, &self.out, &[], again)
     }
 }
 
 impl How {
+    /// What matters to whoever goes on: all but what is printed.
+    fn flags(&self) -> String {
+        let threads = self.threads.map_or(String::new(), |n| format!(" --threads {n}"));
+        let weights = if self.weights { " --weights" } else { "" };
+        let no_report = if self.no_report { " --no-report" } else { "" };
+        threads + weights + no_report
+    }
+
     /// Runs what is missing of a study, and prints what follows. `again` is the command that goes on.
     fn run(&self, study: &Study, out: &Path, arms: &[String], again: String) -> Outcome {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -137,7 +144,7 @@ impl How {
             move || print::to_people(&again)
         })?;
         let people = People::new(self.json, self.quiet);
-        let mut grid = Grid::new(people, study, out, threads);
+        let mut grid = Grid::new(people, study, &options);
         let mut unread = Ok(());
         let ended = run::run(study, &options, interrupt.flag(), |event| {
             if unread.is_ok() {
