@@ -566,6 +566,7 @@ fn weight_grad_block(
 mod tests {
     use super::*;
     use crate::Isa;
+    use crate::math::testing::{cases, shape_is};
     use crate::matmul::tests::{Exact, Numbers, machines, same_bits};
 
     /// All pairs (output, tap) of an axis and the input they meet at.
@@ -641,6 +642,7 @@ mod tests {
 
     /// All three passes of one shape against their definitions, on all machines.
     fn check(machines: &[Cpu], numbers: &mut Numbers, c: &Conv) {
+        shape_is(c);
         let x = numbers.rows(c.inputs(), c.ci, c.ldx, f32::NAN);
         let w = numbers.rows(c.taps() * c.ci, c.co, c.ldw, f32::NAN);
         let ldwt = c.ci + 3;
@@ -717,8 +719,9 @@ mod tests {
 
     #[test]
     fn convolutions_are_right_and_the_same_everywhere() {
-        let (machines, mut numbers) = (machines(), Numbers::new(5));
-        for _ in 0..120 {
+        let machines = machines();
+        cases("convolutions", 120, |seed| {
+            let mut numbers = Numbers::new(seed.into());
             let mut pick = |range| numbers.pick(range);
             let mut c =
                 shape(pick(1..4), (pick(1..9), pick(1..9)), (pick(1..20), pick(1..40)), (pick(1..5), pick(1..5)));
@@ -726,7 +729,8 @@ mod tests {
             c.padding = (pick(0..3), pick(0..3));
             (c.ldx, c.ldw, c.ldy) = (c.ci + pick(0..4), c.co + pick(0..4), c.co + pick(0..4));
             check(&machines, &mut numbers, &c);
-        }
+        });
+        let mut numbers = Numbers::new(5);
         for channels in [(1, 16), (16, 32), (3, 1)] {
             check(&machines, &mut numbers, &shape(2, (7, 6), channels, (3, 3)));
         }

@@ -82,7 +82,7 @@ pub fn dropout(cpu: &Cpu, d: &Dropout, x: &[f32], y: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, everywhere};
+    use crate::math::testing::{Random, cases, everywhere, shape_is};
 
     #[test]
     fn thresholds() {
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn as_defined() {
-        let mut random = Random::new(11);
-        for round in 0..60 {
+        cases("dropout", 60, |seed| {
+            let (mut random, round) = (Random::new(seed), seed as usize);
             let (samples, n, ld) = random.shape();
             let d = Dropout {
                 samples,
@@ -108,9 +108,10 @@ mod tests {
                 step: u64::from(random.word()) << (round % 3 * 16),
                 p: [0.0, 0.1, 0.5, 0.9, 1.0][round % 5],
             };
+            shape_is(&d);
             let x = random.rows(samples * d.group, n, ld);
             let [y] = everywhere(|cpu| {
-                let mut y = vec![5.0; samples * d.group * ld];
+                let mut y = vec![5.0; extent(samples * d.group, n, ld)];
                 dropout(cpu, &d, &x, &mut y);
                 [y]
             });
@@ -128,7 +129,7 @@ mod tests {
                 }
             }
             assert!(y.iter().all(|y| y.is_finite()));
-        }
+        });
     }
 
     #[test]

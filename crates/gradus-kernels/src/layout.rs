@@ -95,24 +95,55 @@ pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::testing::{cases, shape_is};
     use crate::matmul::tests::{Numbers, machines, same_bits};
+
+    fn check_copy(machines: &[Cpu], numbers: &mut Numbers, rows: usize, n: usize, lds: usize, ldd: usize) {
+        shape_is(&(rows, n, lds, ldd));
+        let src = numbers.rows(rows, n, lds, f32::NAN);
+        let dst = same_bits(machines, "copy_rows", |cpu| {
+            let mut dst = vec![77.0; reach(rows, n, ldd)];
+            copy_rows(cpu, rows, n, &src, lds, &mut dst, ldd);
+            dst
+        });
+        for (at, &x) in dst.iter().enumerate() {
+            let (r, j) = (at / ldd, at % ldd);
+            assert_eq!(x, if j < n { src[r * lds + j] } else { 77.0 });
+        }
+    }
 
     #[test]
     fn rows_are_copied_and_nothing_else() {
         let (machines, mut numbers) = (machines(), Numbers::new(1));
         for (rows, n) in [(0, 3), (1, 1), (7, 25), (20, 32), (700, 300)] {
             for (lds, ldd) in [(n, n), (n + 3, n), (n, n + 5), (n + 7, n + 1)] {
-                let src = numbers.rows(rows, n, lds, f32::NAN);
-                let dst = same_bits(&machines, "copy_rows", |cpu| {
-                    let mut dst = vec![77.0; reach(rows, n, ldd) + 2];
-                    copy_rows(cpu, rows, n, &src, lds, &mut dst, ldd);
-                    dst
-                });
-                for (at, &x) in dst.iter().enumerate() {
-                    let (r, j) = (at / ldd, at % ldd);
-                    assert_eq!(x, if r < rows && j < n { src[r * lds + j] } else { 77.0 });
-                }
+                check_copy(&machines, &mut numbers, rows, n, lds, ldd);
             }
+        }
+        cases("copy_rows", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let (rows, n) = (numbers.pick(0..30), numbers.pick(1..60));
+            let (lds, ldd) = (n + numbers.pick(0..4), n + numbers.pick(0..4));
+            check_copy(&machines, &mut numbers, rows, n, lds, ldd);
+        });
+    }
+
+    fn check_transpose(machines: &[Cpu], numbers: &mut Numbers, samples: usize, rows: usize, cols: usize) {
+        let (lds, ldd) = (cols + numbers.pick(0..3), rows + numbers.pick(0..3));
+        let (from, to) = (reach(rows, cols, lds), reach(cols, rows, ldd));
+        let (src_stride, dst_stride) = (from + numbers.pick(0..3), to + numbers.pick(0..3));
+        let t = Transpose { samples, rows, cols, src_stride, lds, dst_stride, ldd };
+        shape_is(&t);
+        let src = numbers.rows(1, reach(samples, from, src_stride), 0, 0.0);
+        let dst = same_bits(machines, "transpose", |cpu| {
+            let mut dst = vec![77.0; reach(samples, to, dst_stride)];
+            transpose(cpu, &t, &src, &mut dst);
+            dst
+        });
+        for (at, &x) in dst.iter().enumerate() {
+            let (s, c, r) = (at / dst_stride, at % dst_stride / ldd, at % dst_stride % ldd);
+            let inside = c < cols && r < rows;
+            assert_eq!(x, if inside { src[s * src_stride + r * lds + c] } else { 77.0 }, "{t:?} at {at}");
         }
     }
 
@@ -122,22 +153,13 @@ mod tests {
         for (samples, rows, cols) in
             [(1, 1, 1), (3, 16, 36), (2, 49, 33), (1, 25, 64), (4, 32, 16), (5, 3, 196), (0, 4, 4), (7, 130, 150)]
         {
-            let (lds, ldd) = (cols + numbers.pick(0..3), rows + numbers.pick(0..3));
-            let (from, to) = (reach(rows, cols, lds), reach(cols, rows, ldd));
-            let (src_stride, dst_stride) = (from + numbers.pick(0..3), to + numbers.pick(0..3));
-            let t = Transpose { samples, rows, cols, src_stride, lds, dst_stride, ldd };
-            let src = numbers.rows(1, reach(samples, from, src_stride), 0, 0.0);
-            let dst = same_bits(&machines, "transpose", |cpu| {
-                let mut dst = vec![77.0; reach(samples, to, dst_stride)];
-                transpose(cpu, &t, &src, &mut dst);
-                dst
-            });
-            for (at, &x) in dst.iter().enumerate() {
-                let (s, c, r) = (at / dst_stride, at % dst_stride / ldd, at % dst_stride % ldd);
-                let inside = c < cols && r < rows;
-                assert_eq!(x, if inside { src[s * src_stride + r * lds + c] } else { 77.0 }, "{t:?} at {at}");
-            }
+            check_transpose(&machines, &mut numbers, samples, rows, cols);
         }
+        cases("transpose", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let (samples, rows, cols) = (numbers.pick(0..4), numbers.pick(1..50), numbers.pick(1..50));
+            check_transpose(&machines, &mut numbers, samples, rows, cols);
+        });
     }
 
     #[test]

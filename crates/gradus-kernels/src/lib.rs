@@ -18,6 +18,8 @@
 pub mod conv;
 pub mod counting;
 pub mod dropout;
+#[cfg(all(test, unix))]
+mod fence;
 mod isa;
 pub mod layout;
 pub mod loss;

@@ -5,6 +5,8 @@
 //! value by a dense sweep of all exponents, and `examples/ulp.rs` by all 2³² inputs; results below the normal range lose
 //! digits gradually, as they must.
 
+use crate::matmul::reach;
+
 /// 1.5·2²³: adding it rounds a small number to an integer (ties to even) and leaves that in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -209,7 +211,7 @@ pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
 #[inline(always)]
 pub(crate) fn extent(rows: usize, n: usize, ld: usize) -> usize {
     assert!(ld >= n, "rows of {n} numbers cannot lie {ld} apart");
-    if rows == 0 { 0 } else { (rows - 1) * ld + n }
+    reach(rows, n, ld)
 }
 
 /// Asserts that `x` holds that much.
@@ -223,7 +225,80 @@ pub(crate) fn check(name: &str, len: usize, rows: usize, n: usize, ld: usize) {
 /// What the tests of the kernels share.
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::cell::RefCell;
+    use std::fmt::Debug;
+    use std::io::Write;
+
     use crate::{Cpu, Isa, Pool, philox::philox4x32_10};
+
+    /// What a test runs: a kernel and a seed, and a shape.
+    struct Case {
+        seed: String,
+        shape: String,
+    }
+
+    thread_local! {
+        static CASE: RefCell<Case> = const { RefCell::new(Case { seed: String::new(), shape: String::new() }) };
+    }
+
+    impl std::fmt::Display for Case {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}{}", self.seed, self.shape)
+        }
+    }
+
+    /// Begins a case.
+    fn begin(seed: String) {
+        CASE.set(Case { seed, shape: String::new() });
+    }
+
+    fn variable(name: &str) -> Option<u32> {
+        std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+    }
+
+    /// Runs `f` on `few` seeds, from which it draws shapes and numbers; in half of the cases arrays begin at a fence
+    /// (`fence.rs`), in the others they end at one.
+    ///
+    /// `GRADUS_CASES=10000` runs so many instead. A case that fails is told with its seed and shape; `GRADUS_CASE=17` runs
+    /// the one with this seed alone. A case that touches a fence is killed: `GRADUS_SHOW=1` tells on the standard error
+    /// what is run, and on which machine, before each; with `--test-threads 1` the last line is the culprit.
+    pub(crate) fn cases(what: &str, few: u32, f: impl Fn(u32)) {
+        /// Tells the case when it fails.
+        struct Told;
+        impl Drop for Told {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    CASE.with_borrow(|case| eprintln!("this was {case}"));
+                }
+            }
+        }
+        let _told = Told;
+        let all = 0..variable("GRADUS_CASES").unwrap_or(few);
+        for seed in variable("GRADUS_CASE").map_or(all, |seed| seed..seed + 1) {
+            begin(format!("{what}, GRADUS_CASE={seed}, "));
+            // Not every second one: the cases of a test take turns too.
+            #[cfg(unix)]
+            crate::fence::at_start(seed.count_ones() % 2 == 1);
+            f(seed);
+        }
+        begin(String::new());
+        #[cfg(unix)]
+        crate::fence::at_start(false);
+    }
+
+    /// What is told of a case beside its seed.
+    pub(crate) fn shape_is(shape: &dyn Debug) {
+        CASE.with_borrow_mut(|case| case.shape = format!("{shape:?}"));
+    }
+
+    /// To be called before a case is run on a machine.
+    pub(crate) fn running(cpu: &Cpu) {
+        if std::env::var_os("GRADUS_SHOW").is_some() {
+            // Not `eprintln`, whose words are lost when the process is killed in a test.
+            let line = CASE.with_borrow(|case| format!("{case}, {}, {} thread(s)\n", cpu.isa, cpu.pool.threads()));
+            std::io::stderr().write_all(line.as_bytes()).expect("standard error");
+        }
+    }
 
     /// Random numbers for one test.
     pub(crate) struct Random(pub(crate) u32, u32);
@@ -254,9 +329,9 @@ pub(crate) mod testing {
             (0..n).map(|_| self.number()).collect()
         }
 
-        /// Rows with NaN between them, and one time in two after the last.
+        /// Rows with NaN between them, and one time in eight after the last.
         pub(crate) fn rows(&mut self, rows: usize, n: usize, ld: usize) -> Vec<f32> {
-            let full = self.word() & 1 == 0;
+            let full = self.word() & 7 == 0;
             let len = if full { rows * ld } else { super::extent(rows, n, ld) };
             (0..len).map(|i| if i % ld.max(1) < n { self.number() } else { f32::NAN }).collect()
         }
@@ -265,7 +340,9 @@ pub(crate) mod testing {
         pub(crate) fn shape(&mut self) -> (usize, usize, usize) {
             let n = [self.size(1, 5), self.size(1, 40), 16, 32][self.size(0, 4)];
             let ld = [n, n + self.size(0, 20), n.next_multiple_of(16)][self.size(0, 3)];
-            (self.size(1, 12), n, ld)
+            let shape = (self.size(1, 12), n, ld);
+            shape_is(&shape);
+            shape
         }
     }
 
@@ -280,7 +357,9 @@ pub(crate) mod testing {
         let mut first: Option<[Vec<f32>; K]> = None;
         for isa in Isa::available() {
             for threads in 1..=3 {
-                let got = f(&Cpu { isa, pool: Pool::new(threads) });
+                let cpu = Cpu { isa, pool: Pool::new(threads) };
+                running(&cpu);
+                let got = f(&cpu);
                 let want = first.get_or_insert_with(|| got.clone());
                 for k in 0..K {
                     assert_eq!(bits(&got[k]), bits(&want[k]), "output {k} on {isa} with {threads} thread(s)");

@@ -931,6 +931,7 @@ unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mu
 pub(crate) mod tests {
     use super::*;
     use crate::Pool;
+    use crate::math::testing::{cases, running, shape_is};
 
     /// Numbers for the tests of this crate's products: in [-1, 1], some of them 0, the others with all their digits (sums of
     /// short ones are exact in any order, and would show nothing).
@@ -972,9 +973,13 @@ pub(crate) mod tests {
 
     /// Runs `f` on every machine; all must give the same bits (padding and all). Gives them.
     pub(crate) fn same_bits(machines: &[Cpu], what: &str, f: impl Fn(&Cpu) -> Vec<f32>) -> Vec<f32> {
-        let first = f(&machines[0]);
+        let run = |cpu| {
+            running(cpu);
+            f(cpu)
+        };
+        let first = run(&machines[0]);
         for cpu in &machines[1..] {
-            let other = f(cpu);
+            let other = run(cpu);
             assert!(
                 first.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits()),
                 "{what}: {} with {} threads differs from {}",
@@ -1047,6 +1052,7 @@ pub(crate) mod tests {
         let bias = numbers.rows(1, n, n, 0.0);
         let start = [Start::Zero, Start::Row(&bias), Start::Stored][numbers.pick(0..3)];
         let what = format!("{p:?} {map:?} {start:?}");
+        shape_is(&(p, map));
         let out = same_bits(machines, &what, |cpu| {
             let mut c = c.clone();
             matmul(cpu, &p, &a, &b, &mut c, start, map);
@@ -1071,12 +1077,14 @@ pub(crate) mod tests {
 
     #[test]
     fn products_are_right_and_the_same_everywhere() {
-        let (machines, mut numbers) = (machines(), Numbers::new(1));
-        for _ in 0..300 {
+        let machines = machines();
+        cases("matmul", 300, |seed| {
+            let mut numbers = Numbers::new(seed.into());
             let (m, n, k) = (numbers.pick(1..40), numbers.pick(1..70), numbers.pick(0..40));
             check_product(&machines, &mut numbers, m, n, k);
-        }
+        });
         // Every size of a tile.
+        let mut numbers = Numbers::new(1);
         for m in 1..=2 * ROWS {
             for n in 1..=33 {
                 check_product(&machines, &mut numbers, m, n, 3);
@@ -1151,36 +1159,46 @@ pub(crate) mod tests {
         }
     }
 
+    /// Both sums of the columns of one shape against their order, on all machines.
+    fn check_sums(machines: &[Cpu], numbers: &mut Numbers, rows: usize, group: usize, n: usize) {
+        let ld = n + numbers.pick(0..9);
+        shape_is(&(rows, group, n, ld));
+        let x = numbers.rows(rows, n, ld, f32::NAN);
+        let stored = numbers.rows(1, n, n, 0.0);
+        for accumulate in [false, true] {
+            let start = |j: usize| if accumulate { stored[j] } else { 0.0 };
+            let sums = same_bits(machines, "sum_rows", |cpu| {
+                let mut out = stored.clone();
+                sum_rows(cpu, rows, n, ld, &x, &mut out, accumulate);
+                out
+            });
+            let chain = |j: usize, from: f32, rows: Range<usize>| rows.fold(from, |sum, i| sum + x[i * ld + j]);
+            (0..n).for_each(|j| assert_eq!(sums[j].to_bits(), chain(j, start(j), 0..rows).to_bits()));
+            let sums = same_bits(machines, "sum_rows_grouped", |cpu| {
+                let mut out = stored.clone();
+                sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, accumulate);
+                out
+            });
+            for (j, sum) in sums.iter().enumerate() {
+                let partials = (0..rows).step_by(group).map(|g| chain(j, 0.0, g..rows.min(g + group)));
+                assert_eq!(sum.to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
+            }
+        }
+    }
+
     #[test]
     fn column_sums_are_chains() {
         let (machines, mut numbers) = (machines(), Numbers::new(4));
         for (rows, group, n) in
             [(1, 1, 1), (20, 7, 25), (50, 50, 2), (9, 4, 64), (33, 11, 200), (0, 3, 5), (3000, 49, 131), (2000, 9, 70)]
         {
-            let ld = n + numbers.pick(0..9);
-            let x = numbers.rows(rows, n, ld, f32::NAN);
-            let stored = numbers.rows(1, n, n, 0.0);
-            for accumulate in [false, true] {
-                let start = |j: usize| if accumulate { stored[j] } else { 0.0 };
-                let sums = same_bits(&machines, "sum_rows", |cpu| {
-                    let mut out = stored.clone();
-                    out.push(77.0);
-                    sum_rows(cpu, rows, n, ld, &x, &mut out, accumulate);
-                    out
-                });
-                let chain = |j: usize, from: f32, rows: Range<usize>| rows.fold(from, |sum, i| sum + x[i * ld + j]);
-                (0..n).for_each(|j| assert_eq!(sums[j].to_bits(), chain(j, start(j), 0..rows).to_bits()));
-                let sums = same_bits(&machines, "sum_rows_grouped", |cpu| {
-                    let mut out = stored.clone();
-                    sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, accumulate);
-                    out
-                });
-                for (j, sum) in sums.iter().enumerate() {
-                    let partials = (0..rows).step_by(group).map(|g| chain(j, 0.0, g..rows.min(g + group)));
-                    assert_eq!(sum.to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
-                }
-            }
+            check_sums(&machines, &mut numbers, rows, group, n);
         }
+        cases("sum_rows", 100, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let (rows, group, n) = (numbers.pick(0..60), numbers.pick(1..15), numbers.pick(1..100));
+            check_sums(&machines, &mut numbers, rows, group, n);
+        });
     }
 
     #[test]

@@ -254,16 +254,20 @@ pub fn adagrad(cpu: &Cpu, lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, bits, everywhere, near};
+    use crate::math::testing::{Random, bits, cases, everywhere, near, shape_is};
 
     /// Three steps of a kernel on `state` slices beside p, and the same by a definition of one element in f64.
     fn check(
+        what: &str,
         state: usize,
         kernel: impl Fn(&Cpu, usize, &mut [f32], &[f32], &mut [Vec<f32>]),
         exact: impl Fn(usize, &mut f64, f64, &mut [f64]),
     ) {
-        let mut random = Random::new(12);
-        for n in [0, 1, 2, 15, 16, 17, 31, 64, 100, 333] {
+        cases(what, 10, |seed| {
+            let mut random = Random::new(seed);
+            let any = random.size(0, 400);
+            let n = [0, 1, 15, 16, 17, 64].get(seed as usize).copied().unwrap_or(any);
+            shape_is(&n);
             let start = random.numbers(n);
             let gradients = [(); 3].map(|()| random.numbers(n));
             let [p] = everywhere(|cpu| {
@@ -282,13 +286,13 @@ mod tests {
                 }
                 near(p[i], want, 2e-6);
             }
-        }
+        });
     }
 
     #[test]
     fn gradient_descent() {
         for wd in [0.0, 0.1] {
-            check(0, |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32), |_, p, g, _| *p -= 0.1 * (g + wd * *p));
+            check("sgd", 0, |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32), |_, p, g, _| *p -= 0.1 * (g + wd * *p));
         }
     }
 
@@ -298,6 +302,7 @@ mod tests {
             let (wd, dampening) = ([0.0, 0.1][i & 1], [0.0, 0.3][i >> 1 & 1]);
             let nesterov = i >> 2 == 1;
             check(
+                "sgd_momentum",
                 1,
                 |cpu, t, p, g, s| {
                     let m = Momentum {
@@ -328,6 +333,7 @@ mod tests {
         let (b1, b2) = (0.9f64, 0.999f64);
         for (wd, decoupled) in [(0.0, false), (0.1, false), (0.1, true), (0.0, true)] {
             check(
+                "adam",
                 2,
                 |cpu, t, p, g, s| {
                     let new = |b: f64, t: usize| (1.0 - b.powi(t as i32)) as f32;
@@ -372,6 +378,7 @@ mod tests {
                 centered,
             };
             check(
+                "rmsprop",
                 3,
                 |cpu, _, p, g, states| {
                     let [square, mean, buf] = states else { unreachable!() };
@@ -406,6 +413,7 @@ mod tests {
     fn adagrad_as_defined() {
         for wd in [0.0, 0.1] {
             check(
+                "adagrad",
                 1,
                 |cpu, _, p, g, s| adagrad(cpu, 0.1, wd as f32, 1e-3, p, g, &mut s[0]),
                 |_, p, g, s| {

@@ -291,7 +291,7 @@ pub fn clamp_inplace(cpu: &Cpu, low: f32, high: f32, x: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, bits, everywhere, near};
+    use crate::math::testing::{Random, bits, cases, everywhere, near, shape_is};
 
     const MAPS: [Map; 5] = [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh, Map::Sigmoid];
 
@@ -313,8 +313,10 @@ mod tests {
 
     #[test]
     fn maps_and_gradients_as_defined() {
-        let mut random = Random::new(1);
-        for n in (0..70).chain([1000]) {
+        cases("map, map_grad", 75, |seed| {
+            let mut random = Random::new(seed);
+            let n = if seed < 70 { seed as usize } else { random.size(70, 1100) };
+            shape_is(&n);
             let (x, dy) = (random.numbers(n), random.numbers(n));
             for f in MAPS {
                 let [y, same, dx] = everywhere(|cpu| {
@@ -334,7 +336,7 @@ mod tests {
                     assert_eq!(f.gradient(y[i], dy[i]).to_bits(), dx[i].to_bits());
                 }
             }
-        }
+        });
     }
 
     #[test]
@@ -358,8 +360,10 @@ mod tests {
 
     #[test]
     fn sums_and_multiples() {
-        let mut random = Random::new(2);
-        for n in [0, 1, 15, 16, 17, 333] {
+        cases("add, scale, clamp", 75, |seed| {
+            let mut random = Random::new(seed);
+            let n = if seed < 70 { seed as usize } else { random.size(70, 1100) };
+            shape_is(&n);
             let (a, b) = (random.numbers(n), random.numbers(n));
             let [sum, sum2, scaled, scaled2, clamped] = everywhere(|cpu| {
                 let (mut sum, mut sum2, mut scaled) = (vec![9.0; n], a.clone(), vec![9.0; n]);
@@ -376,7 +380,7 @@ mod tests {
                 assert_eq!((scaled[i], scaled2[i]), (0.3 * a[i], 0.3 * a[i]));
                 assert_eq!(clamped[i], a[i].clamp(-0.5, 1.25));
             }
-        }
+        });
     }
 
     #[test]

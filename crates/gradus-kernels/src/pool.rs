@@ -260,9 +260,9 @@ impl Pool {
     ) {
         let out = Output::new(out);
         self.split(work, rows, 1, |range| {
-            // The last row may be shorter than `ld`.
-            let end = (range.end * ld).min(out.len());
-            let start = (range.start * ld).min(end);
+            // The last row may be shorter than `ld`. Saturating: where it is so long that there is no second row.
+            let end = range.end.saturating_mul(ld).min(out.len());
+            let start = range.start.saturating_mul(ld).min(end);
             // SAFETY: `split` gives disjoint ranges of rows, which are disjoint stretches.
             let part = unsafe { out.slice(start..end) };
             f(range, part);

@@ -363,7 +363,7 @@ pub fn avg_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], dx: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, everywhere, near, rows_near};
+    use crate::math::testing::{Random, cases, everywhere, near, rows_near, shape_is};
 
     fn window(random: &mut Random) -> Window {
         let kernel = (random.size(1, 4), random.size(1, 4));
@@ -432,15 +432,16 @@ mod tests {
 
     #[test]
     fn as_defined() {
-        let mut random = Random::new(10);
-        for _ in 0..150 {
-            let p = window(&mut random);
+        cases("pooling", 150, |seed| {
+            let random = &mut Random::new(seed);
+            let p = window(random);
+            shape_is(&p);
             let (rows_x, rows_y) = (p.rows_x(), p.rows_y());
             let (x, dy) = (random.rows(rows_x, p.c, p.ldx), random.rows(rows_y, p.c, p.ldy));
             let [max, index, max_dx, relu_dx, mean, mean_dx] = everywhere(|cpu| {
-                let [mut max, mut mean] = [(); 2].map(|()| vec![5.0; rows_y * p.ldy]);
-                let [mut max_dx, mut relu_dx, mut mean_dx] = [(); 3].map(|()| vec![5.0; rows_x * p.ldx]);
-                let mut argmax = vec![77; rows_y * p.ldy];
+                let [mut max, mut mean] = [(); 2].map(|()| vec![5.0; p.end_y()]);
+                let [mut max_dx, mut relu_dx, mut mean_dx] = [(); 3].map(|()| vec![5.0; p.end_x()]);
+                let mut argmax = vec![77; p.end_y()];
                 max_pool2d(cpu, &p, &x, &mut max, &mut argmax);
                 max_pool2d_grad(cpu, &p, &dy, &argmax, None, &mut max_dx);
                 if p.apart() {
@@ -484,7 +485,7 @@ mod tests {
             }
             rows_near(&max_dx, rows_x, 0, p.ldx, 0.0, |_| vec![]);
             rows_near(&mean_dx, rows_x, p.c, p.ldx, 1e-6, |r| dx64[r].clone());
-        }
+        });
     }
 
     #[test]

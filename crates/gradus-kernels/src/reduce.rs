@@ -239,7 +239,7 @@ pub fn any_nonzero(cpu: &Cpu, x: &[f32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, everywhere, near, row, rows_near};
+    use crate::math::testing::{Random, cases, everywhere, near, row, rows_near, shape_is};
 
     /// The order of the module's doc, written out plainly.
     fn sum_in_order(x: &[f32]) -> f32 {
@@ -275,14 +275,18 @@ mod tests {
 
     #[test]
     fn sums_keep_their_order() {
-        let mut random = Random::new(3);
-        for n in [0, 1, 2, 15, 16, 17, 63, 64, 65, 100, 1000, 4095, 4096, 4097, 9000, 4096 * 7 + 5, 100_001] {
+        const SIZES: [usize; 9] = [0, 1, 2, 4095, 4096, 4097, 9000, 4096 * 7 + 5, 100_001];
+        cases("sum, sum_squares", 50, |seed| {
+            let mut random = Random::new(seed);
+            let any = random.size(0, [70, 9000][seed as usize % 2]);
+            let n = SIZES.get(seed as usize).copied().unwrap_or(any);
+            shape_is(&n);
             let x = random.numbers(n);
             let [got] = everywhere(|cpu| [vec![sum(cpu, &x), sum_squares(cpu, &x)]]);
             assert_eq!(got[0].to_bits(), sum_in_order(&x).to_bits(), "{n}");
             near(got[0], x.iter().map(|&x| f64::from(x)).sum(), 1e-6 * (n as f64).sqrt());
             near(got[1], x.iter().map(|&x| f64::from(x).powi(2)).sum(), 1e-6);
-        }
+        });
     }
 
     #[test]
@@ -295,15 +299,17 @@ mod tests {
 
     #[test]
     fn sums_of_columns() {
-        let mut random = Random::new(4);
-        for rows in [0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 66, 127, 128, 129, 200, 1000] {
+        const ROWS: [usize; 8] = [0, 63, 64, 65, 127, 128, 129, 1000];
+        cases("sum_columns", 40, |seed| {
+            let mut random = Random::new(seed);
+            let any = random.size(1, 260);
+            let rows = ROWS.get(seed as usize).copied().unwrap_or(any);
             let (_, n, ld) = random.shape();
+            shape_is(&(rows, n, ld));
             let x = random.rows(rows, n, ld);
             let [got] = everywhere(|cpu| {
-                let mut out = vec![7.0; n + 3];
+                let mut out = vec![7.0; n];
                 sum_columns(cpu, rows, n, ld, &x, &mut out);
-                assert_eq!(out[n..], [7.0; 3]);
-                out.truncate(n);
                 [out]
             });
             rows_near(&got, 1, n, n, 1e-5, |_| (0..n).map(|j| (0..rows).map(|r| row(&x, r, n, ld)[j]).sum()).collect());
@@ -329,12 +335,15 @@ mod tests {
                 };
                 assert_eq!(got[j].to_bits(), want.to_bits());
             }
-        }
+        });
     }
 
     #[test]
     fn questions() {
-        for n in [1, 16, 33, 5000] {
+        cases("all_finite, any_nonzero", 40, |seed| {
+            let mut random = Random::new(seed);
+            let n = random.size(1, [70, 9000][seed as usize % 2]);
+            shape_is(&n);
             for at in [0, n / 2, n - 1] {
                 everywhere(|cpu| {
                     let mut x = vec![0.0; n];
@@ -352,7 +361,7 @@ mod tests {
                     []
                 });
             }
-        }
+        });
         let cpu = Cpu::new(1);
         assert!(all_finite(&cpu, &[]) && !any_nonzero(&cpu, &[]));
     }

@@ -214,7 +214,7 @@ pub fn log_softmax_grad(cpu: &Cpu, rows: usize, n: usize, ld: usize, y: &[f32], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, everywhere, row, rows_near};
+    use crate::math::testing::{Random, cases, everywhere, row, rows_near};
 
     fn softmax64(x: &[f64]) -> Vec<f64> {
         let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -224,16 +224,16 @@ mod tests {
 
     #[test]
     fn softmax_and_gradients_as_defined() {
-        let mut random = Random::new(5);
-        for round in 0..120 {
+        cases("softmax", 120, |seed| {
+            let mut random = Random::new(seed);
             let (rows, n, ld) = random.shape();
             let (mut x, dy) = (random.rows(rows, n, ld), random.rows(rows, n, ld));
             // Of every size.
             for x in &mut x {
-                *x *= [1.0, 10.0, 0.0, 1e30][round % 4];
+                *x *= [1.0, 10.0, 0.0, 1e30][seed as usize % 4];
             }
             let [y, dx, log_y, log_dx] = everywhere(|cpu| {
-                let [mut y, mut dx, mut log_y, mut log_dx] = [(); 4].map(|()| vec![5.0; rows * ld]);
+                let [mut y, mut dx, mut log_y, mut log_dx] = [(); 4].map(|()| vec![5.0; extent(rows, n, ld)]);
                 softmax(cpu, rows, n, ld, &x, &mut y);
                 softmax_grad(cpu, rows, n, ld, &y, &dy, &mut dx);
                 log_softmax(cpu, rows, n, ld, &x, &mut log_y);
@@ -257,7 +257,7 @@ mod tests {
                 let sum: f64 = dy.iter().sum();
                 y.iter().zip(&dy).map(|(y, dy)| dy - y * sum).collect()
             });
-        }
+        });
     }
 
     #[test]
