@@ -1,9 +1,12 @@
 //! Dropout, with a mask that is a function of key, step and element and so need not be stored.
 
+use std::ops::Range;
+
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, check, extent, load, store};
 use crate::philox::philox4x32_10;
+use crate::pool::{Read, Write};
 
 /// The sizes and the random stream of a dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,12 +44,16 @@ pub fn kept(key: [u32; 2], step: u64, e: u64, threshold: u64) -> bool {
     u64::from(word) >= threshold
 }
 
+/// How many times as long random words take as a copy.
+const EFFORT: usize = 8;
+
 simd! {
-    fn dropout_kernel(d: &Dropout, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
+    /// These samples, which `x` and `y` begin with.
+    fn dropout_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
         let (group, n) = (d.group as u64, d.n as u64);
-        for b in 0..d.samples {
+        for (i, b) in samples.enumerate() {
             for r in 0..d.group {
-                let row = (b * d.group + r) * d.ld;
+                let row = (i * d.group + r) * d.ld;
                 let first = b as u64 * group * n + r as u64;
                 for j in (0..d.n).step_by(LANES) {
                     let width = LANES.min(d.n - j);
@@ -76,7 +83,11 @@ pub fn dropout(cpu: &Cpu, d: &Dropout, x: &[f32], y: &mut [f32]) {
     check("dropout: y", y.len(), rows, d.n, d.ld);
     let end = extent(rows, d.n, d.ld);
     let scale = (1.0 / (1.0 - d.p)) as f32;
-    dropout_kernel(cpu.isa, d, threshold(d.p), scale, &x[..end], &mut y[..end]);
+    let (threshold, sample) = (threshold(d.p), d.group * d.ld);
+    let arrays = (Read(&x[..end], sample), Write::new(&mut y[..end], sample));
+    cpu.pool.split_rows(EFFORT, d.samples, 1, arrays, |samples, (x, y)| {
+        dropout_kernel(cpu.isa, d, samples, threshold, scale, x, y);
+    });
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::Cpu;
 use crate::matmul::reach;
-use crate::pool::{Output, Work};
+use crate::pool::{Output, Read, Work, Write};
 use crate::square::{self, SIDE};
 
 /// dst(r, j) = src(r, j) for `rows` rows of `n` numbers, `lds` apart in `src` and `ldd` in `dst`. Writes the `n` alone.
@@ -15,22 +15,22 @@ pub fn copy_rows(cpu: &Cpu, rows: usize, n: usize, src: &[f32], lds: usize, dst:
     }
     assert!(lds >= n && reach(rows, n, lds) <= src.len(), "copy_rows: the source has {} numbers, too few", src.len());
     assert!(ldd >= n && reach(rows, n, ldd) <= dst.len(), "copy_rows: the target has {} numbers, too few", dst.len());
-    let work = Work::Bytes(rows.saturating_mul(n).saturating_mul(8));
-    cpu.pool.split_rows(work, rows, ldd, &mut dst[..reach(rows, n, ldd)], |range, dst| {
+    let arrays = (Read(&src[..reach(rows, n, lds)], lds), Write::new(&mut dst[..reach(rows, n, ldd)], ldd));
+    cpu.pool.split_rows(1, rows, 1, arrays, |_, (src, dst)| {
         if lds == n && ldd == n {
-            dst.copy_from_slice(&src[range.start * n..range.end * n]);
+            dst.copy_from_slice(src);
             return;
         }
         if n < 8 {
             // A call that copies a few numbers takes longer than the copy.
             for j in 0..n {
-                let column = src[range.start * lds + j..].iter().step_by(lds);
+                let column = src[j..].iter().step_by(lds);
                 dst[j..].iter_mut().step_by(ldd).zip(column).for_each(|(dst, src)| *dst = *src);
             }
             return;
         }
-        for (r, dst) in range.zip(dst.chunks_mut(ldd)) {
-            dst[..n].copy_from_slice(&src[r * lds..][..n]);
+        for (src, dst) in src.chunks(lds).zip(dst.chunks_mut(ldd)) {
+            dst[..n].copy_from_slice(&src[..n]);
         }
     });
 }

@@ -5,8 +5,9 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, check, extent, load, log, store};
+use crate::pool::{Read, Write};
 use crate::reduce::fold_sum;
-use crate::softmax::{row_sum, softmax_row};
+use crate::softmax::{EFFORT, row_sum, softmax_row};
 
 simd! {
     fn cross_entropy_kernel(
@@ -151,7 +152,11 @@ pub fn cross_entropy(
     check("cross_entropy: probs", probs.len(), rows, n, ld);
     check_out("cross_entropy: out", out.len(), rows);
     let end = extent(rows, n, ld);
-    cross_entropy_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], &mut probs[..end], out);
+    let (x, t) = (Read(&x[..end], ld), Read(&t[..end], ld));
+    let arrays = (x, t, Write::new(&mut probs[..end], ld), Write::new(&mut out[..rows], 1));
+    cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, t, probs, out)| {
+        cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, probs, out);
+    });
 }
 
 /// dx = factor · (probs·Σt − t).
@@ -173,7 +178,10 @@ pub fn cross_entropy_grad(
     check("cross_entropy_grad: t", t.len(), rows, n, ld);
     check("cross_entropy_grad: dx", dx.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    cross_entropy_grad_kernel(cpu.isa, rows, n, ld, &probs[..end], &t[..end], factor, &mut dx[..end]);
+    let arrays = (Read(&probs[..end], ld), Read(&t[..end], ld), Write::new(&mut dx[..end], ld));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (probs, t, dx)| {
+        cross_entropy_grad_kernel(cpu.isa, rows.len(), n, ld, probs, t, factor, dx);
+    });
 }
 
 /// out\[r\] = Σ (x − t)², by fused multiply-adds.
@@ -185,7 +193,10 @@ pub fn squared_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t: 
     check("squared_error: t", t.len(), rows, n, ld);
     check_out("squared_error: out", out.len(), rows);
     let end = extent(rows, n, ld);
-    squared_error_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], out);
+    let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut out[..rows], 1));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, out)| {
+        squared_error_kernel(cpu.isa, rows.len(), n, ld, x, t, out);
+    });
 }
 
 /// dx = (2·factor) · (x − t).
@@ -207,7 +218,10 @@ pub fn squared_error_grad(
     check("squared_error_grad: t", t.len(), rows, n, ld);
     check("squared_error_grad: dx", dx.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    squared_error_grad_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], factor, &mut dx[..end]);
+    let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut dx[..end], ld));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, dx)| {
+        squared_error_grad_kernel(cpu.isa, rows.len(), n, ld, x, t, factor, dx);
+    });
 }
 
 /// out\[r\] = Σ |x − t|.
@@ -219,7 +233,10 @@ pub fn absolute_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t:
     check("absolute_error: t", t.len(), rows, n, ld);
     check_out("absolute_error: out", out.len(), rows);
     let end = extent(rows, n, ld);
-    absolute_error_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], out);
+    let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut out[..rows], 1));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, out)| {
+        absolute_error_kernel(cpu.isa, rows.len(), n, ld, x, t, out);
+    });
 }
 
 /// dx = factor · sign(x − t), where sign(0) = 0; NaN stays NaN.
@@ -241,7 +258,10 @@ pub fn absolute_error_grad(
     check("absolute_error_grad: t", t.len(), rows, n, ld);
     check("absolute_error_grad: dx", dx.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    absolute_error_grad_kernel(cpu.isa, rows, n, ld, &x[..end], &t[..end], factor, &mut dx[..end]);
+    let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut dx[..end], ld));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, dx)| {
+        absolute_error_grad_kernel(cpu.isa, rows.len(), n, ld, x, t, factor, dx);
+    });
 }
 
 /// t\[r\]\[labels\[r\]\] = `on`, the other columns `off`.
@@ -249,15 +269,18 @@ pub fn absolute_error_grad(
 /// # Panics
 /// When a label is not below `n` or a slice is too short.
 #[allow(clippy::too_many_arguments)]
-pub fn one_hot(_cpu: &Cpu, rows: usize, n: usize, ld: usize, labels: &[u32], on: f32, off: f32, t: &mut [f32]) {
+pub fn one_hot(cpu: &Cpu, rows: usize, n: usize, ld: usize, labels: &[u32], on: f32, off: f32, t: &mut [f32]) {
     check("one_hot: t", t.len(), rows, n, ld);
     check_out("one_hot: labels", labels.len(), rows);
-    for (r, &label) in labels[..rows].iter().enumerate() {
-        assert!((label as usize) < n, "one_hot: label {label} of row {r} is not below {n}");
-        let row = &mut t[r * ld..r * ld + n];
-        row.fill(off);
-        row[label as usize] = on;
-    }
+    let arrays = (Read(&labels[..rows], 1), Write::new(&mut t[..extent(rows, n, ld)], ld));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (labels, t)| {
+        for (i, &label) in labels.iter().enumerate() {
+            assert!((label as usize) < n, "one_hot: label {label} of row {} is not below {n}", rows.start + i);
+            let row = &mut t[i * ld..i * ld + n];
+            row.fill(off);
+            row[label as usize] = on;
+        }
+    });
 }
 
 #[cfg(test)]

@@ -155,29 +155,29 @@ fn store_end<T: Copy>(y: &mut [T], v: &[T; LANES]) {
     y.copy_from_slice(&v[..y.len()]);
 }
 
-/// `x[at..at + width]`, `width ≤ 16`; anything in the other lanes.
+/// The sixteen numbers at `at`, or as many as there are.
 #[inline(always)]
-pub(crate) fn load_any<T: Copy + Default>(x: &[T], at: usize, width: usize) -> [T; LANES] {
+pub(crate) fn load_any<T: Copy + Default>(x: &[T], at: usize) -> [T; LANES] {
     let end;
     // A choice between two addresses: what follows is one vector operation for both.
     *match x[at..].first_chunk() {
         Some(all) => all,
         None => {
-            end = load_end(&x[at..at + width]);
+            end = load_end(&x[at..]);
             &end
         }
     }
 }
 
-/// Writes all sixteen numbers at `at` if `y` goes on so far, else `width` of them.
+/// Writes sixteen numbers at `at`, or as many as `y` has there.
 #[inline(always)]
-pub(crate) fn store_any<T: Copy>(y: &mut [T], at: usize, width: usize, v: &[T; LANES]) {
+pub(crate) fn store_any<T: Copy>(y: &mut [T], at: usize, v: &[T; LANES]) {
     match y[at..].first_chunk_mut() {
         Some(all) => *all = *v,
         None => {
             // A copy that is in memory on this path alone.
             let copy = *v;
-            store_end(&mut y[at..at + width], &copy);
+            store_end(&mut y[at..], &copy);
         }
     }
 }
@@ -185,7 +185,7 @@ pub(crate) fn store_any<T: Copy>(y: &mut [T], at: usize, width: usize, v: &[T; L
 /// `x[at..at + width]`, and `fill` in the lanes from `width ≤ 16` on, whatever lies there.
 #[inline(always)]
 pub(crate) fn load(x: &[f32], at: usize, width: usize, fill: f32) -> Lanes {
-    let (all, mask) = (load_any(x, at, width), mask(width));
+    let (all, mask) = (load_any(x, at), mask(width));
     let mut v = [0.0; LANES];
     for l in 0..LANES {
         v[l] = f32::from_bits(all[l].to_bits() & mask[l] | fill.to_bits() & !mask[l]);
@@ -204,7 +204,7 @@ pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
     for l in 0..LANES {
         masked[l] = f32::from_bits(v[l].to_bits() & mask[l]);
     }
-    store_any(y, at, width, &masked);
+    store_any(y, at, &masked);
 }
 
 /// What an array of `rows` rows of `n` numbers, `ld` apart, must hold at least: the last row needs no padding.
@@ -351,12 +351,12 @@ pub(crate) mod testing {
         x.iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
     }
 
-    /// Runs on every instruction set with 1, 2 and 3 threads, checks that the bits are the same, and gives them.
+    /// Runs on every instruction set with 1 to 4 threads, checks that the bits are the same, and gives them.
     #[track_caller]
     pub(crate) fn everywhere<const K: usize>(f: impl Fn(&Cpu) -> [Vec<f32>; K]) -> [Vec<f32>; K] {
         let mut first: Option<[Vec<f32>; K]> = None;
         for isa in Isa::available() {
-            for threads in 1..=3 {
+            for threads in 1..=4 {
                 let cpu = Cpu { isa, pool: Pool::new(threads) };
                 running(&cpu);
                 let got = f(&cpu);

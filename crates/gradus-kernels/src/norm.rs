@@ -7,6 +7,7 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, extent, load, store};
+use crate::pool::{Columns, Read, Write};
 use crate::reduce::sum_rows;
 
 /// The sizes of a batch norm.
@@ -55,10 +56,7 @@ fn chunks(n: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 simd! {
-    fn batch_norm_kernel(
-        s: &Norm, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, y: &mut [f32], mean: &mut [f32],
-        inv_std: &mut [f32], var: &mut [f32],
-    ) {
+    fn statistics_kernel(s: &Norm, x: &[f32], mean: &mut [f32], inv_std: &mut [f32], var: &mut [f32]) {
         let count = s.rows as f32;
         for (j, width) in chunks(s.n) {
             let [mut mu] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
@@ -77,17 +75,30 @@ simd! {
                     sum[l] = d.mul_add(d, sum[l]);
                 }
             });
-            let gammas = load_or(gamma, j, width, 1.0);
-            let (mut inverse, mut scale) = ([0.0; LANES], [0.0; LANES]);
+            let mut inverse = [0.0; LANES];
             for l in 0..LANES {
                 variance[l] /= count;
                 inverse[l] = 1.0 / (variance[l] + s.eps).sqrt();
-                scale[l] = inverse[l] * gammas[l];
             }
             mean[j..j + width].copy_from_slice(&mu[..width]);
             var[j..j + width].copy_from_slice(&variance[..width]);
             inv_std[j..j + width].copy_from_slice(&inverse[..width]);
-            apply(s, j, width, x, &mu, &scale, &load_or(beta, j, width, 0.0), y);
+        }
+    }
+}
+
+simd! {
+    fn batch_norm_kernel(
+        s: &Norm, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, mean: &[f32], inv_std: &[f32], y: &mut [f32],
+    ) {
+        for (j, width) in chunks(s.n) {
+            let mean = load(mean, j, width, 0.0);
+            let mut scale = load(inv_std, j, width, 0.0);
+            let gammas = load_or(gamma, j, width, 1.0);
+            for l in 0..LANES {
+                scale[l] *= gammas[l];
+            }
+            apply(s, j, width, x, &mean, &scale, &load_or(beta, j, width, 0.0), y);
         }
     }
 }
@@ -110,16 +121,13 @@ simd! {
 }
 
 simd! {
-    fn batch_norm_grad_kernel(
-        s: &Norm, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32], dx: &mut [f32],
-        scratch: &mut [f32],
+    fn grad_sums_kernel(
+        s: &Norm, x: &[f32], dy: &[f32], mean: &[f32], inv_std: &[f32], sum_dy: &mut [f32], sum_dy_xhat: &mut [f32],
     ) {
-        let count = s.rows as f32;
-        let (sum_dy, sum_dy_xhat) = scratch.split_at_mut(s.n);
         for (j, width) in chunks(s.n) {
             let mu = load(mean, j, width, 0.0);
             let inverse = load(inv_std, j, width, 0.0);
-            let [mut a, mut b] = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
+            let [a, b] = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
                 let v = load(x, r * s.ld + j, width, 0.0);
                 let g = load(dy, r * s.ld + j, width, 0.0);
                 for l in 0..LANES {
@@ -129,6 +137,21 @@ simd! {
             });
             sum_dy[j..j + width].copy_from_slice(&a[..width]);
             sum_dy_xhat[j..j + width].copy_from_slice(&b[..width]);
+        }
+    }
+}
+
+simd! {
+    /// `count` rows were summed; those of `s` are done.
+    fn batch_norm_grad_kernel(
+        s: &Norm, count: f32, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
+        sum_dy: &[f32], sum_dy_xhat: &[f32], dx: &mut [f32],
+    ) {
+        for (j, width) in chunks(s.n) {
+            let mu = load(mean, j, width, 0.0);
+            let inverse = load(inv_std, j, width, 0.0);
+            let mut a = load(sum_dy, j, width, 0.0);
+            let mut b = load(sum_dy_xhat, j, width, 0.0);
             let mut scale = load_or(gamma, j, width, 1.0);
             for l in 0..LANES {
                 a[l] /= count;
@@ -163,6 +186,16 @@ impl Norm {
     fn end(&self) -> usize {
         extent(self.rows, self.n, self.ld)
     }
+
+    /// The same for so many columns.
+    fn columns(&self, n: usize) -> Norm {
+        Norm { n, ..*self }
+    }
+
+    /// The same for so many rows.
+    fn part(&self, rows: usize) -> Norm {
+        Norm { rows, ..*self }
+    }
 }
 
 /// Batch norm with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
@@ -192,7 +225,15 @@ pub fn batch_norm(
     s.check_columns("batch_norm: mean", mean);
     s.check_columns("batch_norm: inv_std", inv_std);
     s.check_columns("batch_norm: var", var);
-    batch_norm_kernel(cpu.isa, s, &x[..s.end()], gamma, beta, &mut y[..s.end()], mean, inv_std, var);
+    let (x, ld) = (&x[..s.end()], s.ld);
+    let (mean, inv_std, var) = (&mut mean[..s.n], &mut inv_std[..s.n], &mut var[..s.n]);
+    let arrays = (Columns(x), Write::new(mean, 1), Write::new(inv_std, 1), Write::new(var, 1));
+    cpu.pool.split_rows(1, s.n, LANES, arrays, |columns, (x, mean, inv_std, var)| {
+        statistics_kernel(cpu.isa, &s.columns(columns.len()), x, mean, inv_std, var);
+    });
+    cpu.pool.split_rows(1, s.rows, 1, (Read(x, ld), Write::new(&mut y[..s.end()], ld)), |rows, (x, y)| {
+        batch_norm_kernel(cpu.isa, &s.part(rows.len()), x, gamma, beta, mean, inv_std, y);
+    });
 }
 
 /// The running statistics after a batch: running = momentum·new + (1 − momentum)·running (the first product fused), where
@@ -251,7 +292,10 @@ pub fn batch_norm_infer(
     }
     s.check_columns("batch_norm_infer: running_mean", running_mean);
     s.check_columns("batch_norm_infer: running_var", running_var);
-    batch_norm_infer_kernel(cpu.isa, s, &x[..s.end()], gamma, beta, running_mean, running_var, &mut y[..s.end()]);
+    let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
+    cpu.pool.split_rows(1, s.rows, 1, arrays, |rows, (x, y)| {
+        batch_norm_infer_kernel(cpu.isa, &s.part(rows.len()), x, gamma, beta, running_mean, running_var, y);
+    });
 }
 
 /// The gradients of [`batch_norm`], from what it has written out.
@@ -288,8 +332,19 @@ pub fn batch_norm_grad(
     }
     assert!(scratch.len() >= 2 * s.n, "batch_norm_grad: scratch holds {} numbers, needs {}", scratch.len(), 2 * s.n);
     let end = s.end();
-    batch_norm_grad_kernel(cpu.isa, s, &x[..end], mean, inv_std, gamma, &dy[..end], &mut dx[..end], scratch);
-    let (sum_dy, sum_dy_xhat) = scratch.split_at(s.n);
+    let (x, dy, dx) = (&x[..end], &dy[..end], &mut dx[..end]);
+    let (sum_dy, sum_dy_xhat) = scratch[..2 * s.n].split_at_mut(s.n);
+    let sums = (Write::new(sum_dy, 1), Write::new(sum_dy_xhat, 1));
+    let arrays = (Columns(x), Columns(dy), Read(&mean[..s.n], 1), Read(&inv_std[..s.n], 1), sums);
+    cpu.pool.split_rows(1, s.n, LANES, arrays, |columns, (x, dy, mean, inv_std, (sum_dy, sum_dy_xhat))| {
+        grad_sums_kernel(cpu.isa, &s.columns(columns.len()), x, dy, mean, inv_std, sum_dy, sum_dy_xhat);
+    });
+    let (sum_dy, sum_dy_xhat, count) = (&*sum_dy, &*sum_dy_xhat, s.rows as f32);
+    let arrays = (Read(x, s.ld), Read(dy, s.ld), Write::new(dx, s.ld));
+    cpu.pool.split_rows(1, s.rows, 1, arrays, |rows, (x, dy, dx)| {
+        let part = s.part(rows.len());
+        batch_norm_grad_kernel(cpu.isa, &part, count, x, mean, inv_std, gamma, dy, sum_dy, sum_dy_xhat, dx);
+    });
     for (name, gradient, sums) in [("dgamma", dgamma, sum_dy_xhat), ("dbeta", dbeta, sum_dy)] {
         let Some(gradient) = gradient else { continue };
         assert!(gradient.len() >= s.n, "batch_norm_grad: {name} holds {} numbers, needs {}", gradient.len(), s.n);

@@ -5,6 +5,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
+use crate::pool::{Read, Write};
 
 /// g + weight_decay·p.
 #[inline(always)]
@@ -33,11 +34,9 @@ simd! {
 /// When the lengths differ.
 pub fn sgd(cpu: &Cpu, p: &mut [f32], g: &[f32], lr: f32, weight_decay: f32) {
     same_length("sgd", p.len(), &[("g", g.len())]);
-    if weight_decay == 0.0 {
-        sgd_kernel::<false>(cpu.isa, p, g, lr, weight_decay);
-    } else {
-        sgd_kernel::<true>(cpu.isa, p, g, lr, weight_decay);
-    }
+    let kernel = if weight_decay == 0.0 { sgd_kernel::<false> } else { sgd_kernel::<true> };
+    let arrays = (Write::new(p, 1), Read(g, 1));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g)| kernel(cpu.isa, p, g, lr, weight_decay));
 }
 
 /// A step of [`sgd_momentum`].
@@ -88,7 +87,8 @@ pub fn sgd_momentum(cpu: &Cpu, s: &Momentum, p: &mut [f32], g: &[f32], buf: &mut
         (true, true, false) => momentum_kernel::<true, true, false>,
         (true, true, true) => momentum_kernel::<true, true, true>,
     };
-    kernel(cpu.isa, s, p, g, buf);
+    let arrays = (Write::new(p, 1), Read(g, 1), Write::new(buf, 1));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, buf)| kernel(cpu.isa, s, p, g, buf));
 }
 
 /// A step of [`adam`].
@@ -144,7 +144,8 @@ pub fn adam(cpu: &Cpu, s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mu
         (true, false) => adam_kernel::<true, false>,
         (true, true) => adam_kernel::<false, true>,
     };
-    kernel(cpu.isa, s, p, g, m, v);
+    let arrays = (Write::new(p, 1), Read(g, 1), Write::new(m, 1), Write::new(v, 1));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, m, v)| kernel(cpu.isa, s, p, g, m, v));
 }
 
 /// A step of [`rmsprop`].
@@ -226,7 +227,10 @@ pub fn rmsprop(
         (true, true, false) => rmsprop_kernel::<true, true, false>,
         (true, true, true) => rmsprop_kernel::<true, true, true>,
     };
-    kernel(cpu.isa, s, p, g, square_avg, grad_avg, buf);
+    let arrays = (Write::new(p, 1), Read(g, 1), Write::new(square_avg, 1), Write::new(grad_avg, 1), Write::new(buf, 1));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, square_avg, grad_avg, buf)| {
+        kernel(cpu.isa, s, p, g, square_avg, grad_avg, buf);
+    });
 }
 
 simd! {
@@ -248,7 +252,10 @@ simd! {
 pub fn adagrad(cpu: &Cpu, lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32]) {
     same_length("adagrad", p.len(), &[("g", g.len()), ("sum", sum.len())]);
     let kernel = if weight_decay == 0.0 { adagrad_kernel::<false> } else { adagrad_kernel::<true> };
-    kernel(cpu.isa, lr, weight_decay, eps, p, g, sum);
+    let arrays = (Write::new(p, 1), Read(g, 1), Write::new(sum, 1));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, sum)| {
+        kernel(cpu.isa, lr, weight_decay, eps, p, g, sum);
+    });
 }
 
 #[cfg(test)]

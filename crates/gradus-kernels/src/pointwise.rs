@@ -3,6 +3,7 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{self, LANES, load};
+use crate::pool::{Read, Write};
 
 /// A function of one number, applied to every element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,6 +141,11 @@ fn is_slow(map: Map) -> bool {
     matches!(map, Map::Tanh | Map::Sigmoid)
 }
 
+/// How many times as long a map takes as a copy.
+fn effort(map: Map) -> usize {
+    if is_slow(map) { 2 } else { 1 }
+}
+
 simd! {
     fn map_kernel(map: Map, x: &[f32], y: &mut [f32]) {
         for_each_map(map, #[inline(always)] |map| {
@@ -230,12 +236,13 @@ fn same_length(kernel: &str, lengths: &[usize]) {
 /// When the lengths differ.
 pub fn map(cpu: &Cpu, map: Map, x: &[f32], y: &mut [f32]) {
     same_length("map", &[x.len(), y.len()]);
-    map_kernel(cpu.isa, map, x, y);
+    let arrays = (Read(x, 1), Write::new(y, 1));
+    cpu.pool.split_numbers(effort(map), x.len(), arrays, |(x, y)| map_kernel(cpu.isa, map, x, y));
 }
 
 /// xᵢ = map(xᵢ).
 pub fn map_inplace(cpu: &Cpu, map: Map, x: &mut [f32]) {
-    map_inplace_kernel(cpu.isa, map, x);
+    cpu.pool.split_numbers(effort(map), x.len(), Write::new(x, 1), |x| map_inplace_kernel(cpu.isa, map, x));
 }
 
 /// dxᵢ = dyᵢ · map′, the derivative taken from the output yᵢ: [`Map::gradient`].
@@ -244,7 +251,8 @@ pub fn map_inplace(cpu: &Cpu, map: Map, x: &mut [f32]) {
 /// When the lengths differ.
 pub fn map_grad(cpu: &Cpu, map: Map, y: &[f32], dy: &[f32], dx: &mut [f32]) {
     same_length("map_grad", &[y.len(), dy.len(), dx.len()]);
-    map_grad_kernel(cpu.isa, map, y, dy, dx);
+    let arrays = (Read(y, 1), Read(dy, 1), Write::new(dx, 1));
+    cpu.pool.split_numbers(1, y.len(), arrays, |(y, dy, dx)| map_grad_kernel(cpu.isa, map, y, dy, dx));
 }
 
 /// outᵢ = aᵢ + bᵢ.
@@ -253,7 +261,8 @@ pub fn map_grad(cpu: &Cpu, map: Map, y: &[f32], dy: &[f32], dx: &mut [f32]) {
 /// When the lengths differ.
 pub fn add(cpu: &Cpu, a: &[f32], b: &[f32], out: &mut [f32]) {
     same_length("add", &[a.len(), b.len(), out.len()]);
-    add_kernel(cpu.isa, a, b, out);
+    let arrays = (Read(a, 1), Read(b, 1), Write::new(out, 1));
+    cpu.pool.split_numbers(1, a.len(), arrays, |(a, b, out)| add_kernel(cpu.isa, a, b, out));
 }
 
 /// outᵢ = outᵢ + aᵢ.
@@ -262,7 +271,8 @@ pub fn add(cpu: &Cpu, a: &[f32], b: &[f32], out: &mut [f32]) {
 /// When the lengths differ.
 pub fn add_inplace(cpu: &Cpu, a: &[f32], out: &mut [f32]) {
     same_length("add_inplace", &[a.len(), out.len()]);
-    add_inplace_kernel(cpu.isa, a, out);
+    let arrays = (Read(a, 1), Write::new(out, 1));
+    cpu.pool.split_numbers(1, a.len(), arrays, |(a, out)| add_inplace_kernel(cpu.isa, a, out));
 }
 
 /// outᵢ = factor · xᵢ.
@@ -271,12 +281,13 @@ pub fn add_inplace(cpu: &Cpu, a: &[f32], out: &mut [f32]) {
 /// When the lengths differ.
 pub fn scale(cpu: &Cpu, factor: f32, x: &[f32], out: &mut [f32]) {
     same_length("scale", &[x.len(), out.len()]);
-    scale_kernel(cpu.isa, factor, x, out);
+    let arrays = (Read(x, 1), Write::new(out, 1));
+    cpu.pool.split_numbers(1, x.len(), arrays, |(x, out)| scale_kernel(cpu.isa, factor, x, out));
 }
 
 /// xᵢ = factor · xᵢ.
 pub fn scale_inplace(cpu: &Cpu, factor: f32, x: &mut [f32]) {
-    scale_inplace_kernel(cpu.isa, factor, x);
+    cpu.pool.split_numbers(1, x.len(), Write::new(x, 1), |x| scale_inplace_kernel(cpu.isa, factor, x));
 }
 
 /// xᵢ = min(max(xᵢ, low), high); NaN stays NaN.
@@ -285,7 +296,7 @@ pub fn scale_inplace(cpu: &Cpu, factor: f32, x: &mut [f32]) {
 /// Unless low ≤ high.
 pub fn clamp_inplace(cpu: &Cpu, low: f32, high: f32, x: &mut [f32]) {
     assert!(low <= high, "clamp: low {low} is not below high {high}");
-    clamp_inplace_kernel(cpu.isa, low, high, x);
+    cpu.pool.split_numbers(1, x.len(), Write::new(x, 1), |x| clamp_inplace_kernel(cpu.isa, low, high, x));
 }
 
 #[cfg(test)]

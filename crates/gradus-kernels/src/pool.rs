@@ -228,47 +228,48 @@ impl Pool {
         }
     }
 
-    /// Into how many parts `items` items go, `grain` or more each, that cost `work` together.
-    pub(crate) fn parts(&self, work: Work, items: usize, grain: usize) -> usize {
-        let parts = match work.size() {
-            Size::Small => 1,
-            Size::Medium => self.threads(),
-            // Long enough for another process to take a core away meanwhile: smaller parts even that out.
-            Size::Large if self.threads() > 1 => self.threads() * 4,
-            Size::Large => 1,
-        };
-        parts.min(items / grain.max(1)).max(1)
+    /// Calls `f(row, its numbers)` for each row of `ld` numbers that `out` is made of, over the threads where it pays.
+    /// `effort` is how many times as long it takes as to bring `out` from memory and back.
+    pub fn each_row(&self, effort: usize, ld: usize, out: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+        let rows = out.len().checked_div(ld).unwrap_or(0);
+        self.split_rows(effort, rows, 1, Write::new(out, ld), |range, part| {
+            range.zip(part.chunks_exact_mut(ld.max(1))).for_each(|(row, out)| f(row, out));
+        });
     }
 
     /// Splits `0..items` into ranges of `grain` or more items and runs `f` on each, over the threads where it pays.
     pub(crate) fn split(&self, work: Work, items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
-        match self.parts(work, items, grain) {
+        match work.parts(self.threads()).min(items / grain.max(1)).max(1) {
             1 => f(0..items),
             parts => self.run(parts, &|i| f(share(items, grain, i, parts))),
         }
     }
 
-    /// Splits `rows` rows of `out`, `ld` apart, and runs `f(rows, their part of out)` on each part, over the threads
-    /// where it pays.
-    pub(crate) fn split_rows(
+    /// Splits the rows of some arrays, `0..rows`, as [`Pool::split`] does, and runs `f` on each range with its part of the
+    /// arrays. `effort` is how many times as long it takes as to bring them from memory and back.
+    pub(crate) fn split_rows<A: Rows>(
         &self,
-        work: Work,
+        effort: usize,
         rows: usize,
-        ld: usize,
-        out: &mut [f32],
-        f: impl Fn(Range<usize>, &mut [f32]) + Sync,
+        grain: usize,
+        arrays: A,
+        f: impl Fn(Range<usize>, A::Part) + Sync,
     ) {
-        let out = Output::new(out);
-        self.split(work, rows, 1, |range| {
-            // The last row may be shorter than `ld`. Saturating: where it is so long that there is no second row.
-            let end = range.end.saturating_mul(ld).min(out.len());
-            let start = range.start.saturating_mul(ld).min(end);
-            // SAFETY: `split` gives disjoint ranges of rows, which are disjoint stretches.
-            let part = unsafe { out.slice(start..end) };
+        self.split(Work::Bytes(arrays.bytes().saturating_mul(effort)), rows, grain, |range| {
+            // SAFETY: `split` gives disjoint ranges.
+            let part = unsafe { arrays.part(&range) };
             f(range, part);
         });
     }
+
+    /// [`Pool::split_rows`] for arrays of single numbers.
+    pub(crate) fn split_numbers<A: Rows>(&self, effort: usize, n: usize, arrays: A, f: impl Fn(A::Part) + Sync) {
+        self.split_rows(effort, n, LINE, arrays, |_, part| f(part));
+    }
 }
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -317,40 +318,152 @@ pub(crate) enum Work {
     Bytes(usize),
 }
 
-enum Size {
-    Small,
-    Medium,
-    Large,
-}
+/// What a part has to do at least, in nanoseconds on one core: a region costs a few hundred. Nothing in the tests of the
+/// kernels, so that they split whatever can be.
+const LEAST: usize = if cfg!(test) { 0 } else { 2_500 };
+
+/// From here on, in nanoseconds, another process may take a core away meanwhile: smaller parts even that out.
+const LARGE: usize = 500_000;
 
 impl Work {
-    /// Small is less than about 20 µs on one core (100 GFLOP/s, 20 GB/s), where a second core does not pay; large is
-    /// more than about 500 µs.
-    fn size(self) -> Size {
+    /// How many parts pay, on so many threads.
+    fn parts(self, threads: usize) -> usize {
+        // A core does 100 GFLOP/s and moves 20 GB/s, or thereabouts.
         let nanoseconds = match self {
             Work::Flops(n) => n / 100,
             Work::Bytes(n) => n / 20,
         };
         match nanoseconds {
-            0..20_000 => Size::Small,
-            20_000..500_000 => Size::Medium,
-            _ => Size::Large,
+            _ if threads == 1 => 1,
+            LARGE.. => threads * 4,
+            _ => nanoseconds.checked_div(LEAST).map_or(threads, |most| most.min(threads)),
         }
     }
 }
 
+/// Arrays of rows (or of columns), of which each part of a region takes its own.
+pub(crate) trait Rows: Sync {
+    /// What a part takes.
+    type Part;
+
+    /// How large they are together.
+    fn bytes(&self) -> usize;
+
+    /// These rows; an array may end before its last row does.
+    ///
+    /// # Safety
+    /// No rows are in use twice at the same time.
+    unsafe fn part(&self, rows: &Range<usize>) -> Self::Part;
+}
+
+/// Rows to be read, so far apart.
+pub(crate) struct Read<'a, T>(pub(crate) &'a [T], pub(crate) usize);
+
+impl<'a, T: Sync> Rows for Read<'a, T> {
+    type Part = &'a [T];
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.0)
+    }
+
+    unsafe fn part(&self, rows: &Range<usize>) -> &'a [T] {
+        &self.0[stretch(rows, self.1, self.0.len())]
+    }
+}
+
+/// Columns to be read, all rows of them: a part is given the array from its first column on.
+pub(crate) struct Columns<'a>(pub(crate) &'a [f32]);
+
+impl<'a> Rows for Columns<'a> {
+    type Part = &'a [f32];
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.0)
+    }
+
+    unsafe fn part(&self, columns: &Range<usize>) -> &'a [f32] {
+        &self.0[columns.start..]
+    }
+}
+
+/// Rows to be written, so far apart.
+pub(crate) struct Write<'a, T>(Output<'a, T>, usize);
+
+impl<'a, T> Write<'a, T> {
+    pub(crate) fn new(out: &'a mut [T], ld: usize) -> Self {
+        Write(Output::new(out), ld)
+    }
+}
+
+impl<'a, T: Send> Rows for Write<'a, T> {
+    type Part = &'a mut [T];
+
+    fn bytes(&self) -> usize {
+        self.0.len() * size_of::<T>()
+    }
+
+    unsafe fn part(&self, rows: &Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise; different rows are different stretches.
+        unsafe { self.0.slice(stretch(rows, self.1, self.0.len())) }
+    }
+}
+
+/// Where some rows lie, `ld` apart, in an array of `len` numbers.
+fn stretch(rows: &Range<usize>, ld: usize, len: usize) -> Range<usize> {
+    // Saturating: where it is so long that there is no second row.
+    let end = rows.end.saturating_mul(ld).min(len);
+    rows.start.saturating_mul(ld).min(end)..end
+}
+
+impl<A: Rows> Rows for Option<A> {
+    type Part = Option<A::Part>;
+
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, A::bytes)
+    }
+
+    unsafe fn part(&self, rows: &Range<usize>) -> Self::Part {
+        // SAFETY: the caller's promise.
+        self.as_ref().map(|a| unsafe { a.part(rows) })
+    }
+}
+
+macro_rules! rows_together {
+    ($($array:ident)+) => {
+        #[allow(non_snake_case)]
+        impl<$($array: Rows),+> Rows for ($($array,)+) {
+            type Part = ($($array::Part,)+);
+
+            fn bytes(&self) -> usize {
+                let ($($array,)+) = self;
+                0 $(+ $array.bytes())+
+            }
+
+            unsafe fn part(&self, rows: &Range<usize>) -> Self::Part {
+                let ($($array,)+) = self;
+                // SAFETY: the caller's promise.
+                unsafe { ($($array.part(rows),)+) }
+            }
+        }
+    };
+}
+rows_together!(A B);
+rows_together!(A B C);
+rows_together!(A B C D);
+rows_together!(A B C D E);
+
 /// An output that the parts of a region write to, each its own stretches.
-pub(crate) struct Output<'a> {
-    ptr: *mut f32,
+pub(crate) struct Output<'a, T = f32> {
+    ptr: *mut T,
     len: usize,
-    lifetime: PhantomData<&'a mut [f32]>,
+    lifetime: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it gives access through unsafe functions alone, whose callers keep to stretches that nobody else uses.
-unsafe impl Sync for Output<'_> {}
+unsafe impl<T: Send> Sync for Output<'_, T> {}
 
-impl<'a> Output<'a> {
-    pub(crate) fn new(out: &'a mut [f32]) -> Self {
+impl<'a, T> Output<'a, T> {
+    pub(crate) fn new(out: &'a mut [T]) -> Self {
         Output { ptr: out.as_mut_ptr(), len: out.len(), lifetime: PhantomData }
     }
 
@@ -359,7 +472,7 @@ impl<'a> Output<'a> {
     }
 
     /// The first number. To write through it is for the caller to justify: in bounds, and nobody else there.
-    pub(crate) fn ptr(&self) -> *mut f32 {
+    pub(crate) fn ptr(&self) -> *mut T {
         self.ptr
     }
 
@@ -370,8 +483,7 @@ impl<'a> Output<'a> {
     ///
     /// # Safety
     /// Nobody else uses any of it while the slice lives.
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "stretch past the end of the output");
         // SAFETY: in bounds, and the caller promises that it is the only user.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(range.start), range.len()) }
@@ -459,20 +571,43 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_split_where_it_pays() {
-        let pool = Pool::new(3);
-        for (work, most) in [(Work::Flops(10), 1), (Work::Flops(3_000_000), 3), (Work::Bytes(1 << 30), 12)] {
-            let mut out = vec![0.0; 99 * 7 + 4];
-            let parts = AtomicUsize::new(0);
-            pool.split_rows(work, 100, 7, &mut out, |rows, part| {
-                parts.fetch_add(1, Ordering::Relaxed);
-                assert_eq!(part.len(), if rows.end == 100 { rows.len() * 7 - 3 } else { rows.len() * 7 });
-                for (i, x) in part.iter_mut().enumerate() {
-                    *x += (rows.start + i / 7) as f32;
-                }
-            });
-            assert_eq!(parts.load(Ordering::Relaxed), most);
-            assert!(out.iter().enumerate().all(|(i, &x)| x == (i / 7) as f32));
+    fn work_is_split_where_it_pays() {
+        assert_eq!([1, 2, 6].map(|threads| Work::Flops(1 << 30).parts(threads)), [1, 8, 24]);
+        assert_eq!([1, 2, 6].map(|threads| Work::Bytes(1 << 20).parts(threads)), [1, 2, 6]);
+        assert_eq!(Work::Bytes(usize::MAX).parts(3), 12);
+    }
+
+    #[test]
+    fn each_part_has_its_rows_of_every_array() {
+        for threads in 1..5 {
+            let pool = Pool::new(threads);
+            for rows in [1, 2, 7, 100] {
+                // The last row of `out` is shorter.
+                let x: Vec<u32> = (0..rows as u32 * 3).collect();
+                let (mut out, mut count) = (vec![0.0; rows * 7 - 3], vec![0; rows]);
+                let parts = AtomicUsize::new(0);
+                let arrays = (Read(&x, 3), Write::new(&mut out, 7), Some(Write::new(&mut count, 1)), None::<Read<u8>>);
+                pool.split_rows(1, rows, 1, arrays, |range, (x, out, count, none)| {
+                    parts.fetch_add(1, Ordering::Relaxed);
+                    assert!(none.is_none() && x[0] == 3 * range.start as u32 && x.len() == 3 * range.len());
+                    assert_eq!(out.len(), 7 * range.len() - if range.end == rows { 3 } else { 0 });
+                    out.iter_mut().enumerate().for_each(|(i, y)| *y += (range.start + i / 7) as f32);
+                    count.unwrap().iter_mut().for_each(|c| *c += 1);
+                });
+                assert_eq!(parts.into_inner(), threads.min(rows));
+                assert!(out.iter().enumerate().all(|(i, &y)| y == (i / 7) as f32));
+                assert!(count.iter().all(|&c| c == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_know_their_number() {
+        for threads in 1..5 {
+            let mut out = vec![0.5; 31];
+            Pool::new(threads).each_row(1, 3, &mut out, |row, out| out.iter_mut().for_each(|x| *x += row as f32));
+            assert!(out.iter().enumerate().all(|(i, x)| *x == if i < 30 { (i / 3) as f32 + 0.5 } else { 0.5 }));
+            Pool::new(threads).each_row(1, 0, &mut out, |_, _| unreachable!("rows of nothing are none"));
         }
     }
 

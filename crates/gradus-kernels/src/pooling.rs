@@ -7,6 +7,7 @@ use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, extent, load, load_any, store, store_any};
 use crate::pointwise::Map;
+use crate::pool::{Read, Write};
 
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +79,16 @@ impl Window {
         (tiles && (2..=3).contains(&k)).then_some(k)
     }
 
+    /// The same for so many samples.
+    fn of(&self, batch: usize) -> Window {
+        Window { batch, ..*self }
+    }
+
+    /// From one sample of the input to the next, and of the output.
+    fn samples(&self) -> (usize, usize) {
+        (self.h * self.w * self.ldx, self.out_h() * self.out_w() * self.ldy)
+    }
+
     fn end_x(&self) -> usize {
         extent(self.rows_x(), self.c, self.ldx)
     }
@@ -115,12 +126,12 @@ impl Window {
 
 /// Adds to sixteen channels of a pixel, in place. `v` is 0 past the width, so that nothing changes there.
 #[inline(always)]
-fn add_to(x: &mut [f32], at: usize, width: usize, v: &Lanes) {
-    let mut sum = load_any(x, at, width);
+fn add_to(x: &mut [f32], at: usize, v: &Lanes) {
+    let mut sum = load_any(x, at);
     for l in 0..LANES {
         sum[l] += v[l];
     }
-    store_any(x, at, width, &sum);
+    store_any(x, at, &sum);
 }
 
 simd! {
@@ -138,7 +149,7 @@ simd! {
                     }
                 }
                 store(y, out * p.ldy + j, width, &max);
-                store_any(argmax, out * p.ldy + j, width, &index);
+                store_any(argmax, out * p.ldy + j, &index);
             }
         });
     }
@@ -191,12 +202,12 @@ simd! {
                 if let Some(y) = relu {
                     through_relu(&load(y, out * p.ldy + j, width, 0.0), &mut v);
                 }
-                let index = load_any(argmax, out * p.ldy + j, width);
+                let index = load_any(argmax, out * p.ldy + j);
                 for h in 0..rows.1 {
                     for w in 0..columns.1 {
                         let pixel = (rows.0 + h) * p.w + columns.0 + w;
                         let here = at(&v, &index, pixel);
-                        add_to(dx, (first + pixel) * p.ldx + j, width, &here);
+                        add_to(dx, (first + pixel) * p.ldx + j, &here);
                     }
                 }
             }
@@ -294,7 +305,7 @@ simd! {
                 }
                 for h in 0..rows.1 {
                     for w in 0..columns.1 {
-                        add_to(dx, (first + (rows.0 + h) * p.w + columns.0 + w) * p.ldx + j, width, &v);
+                        add_to(dx, (first + (rows.0 + h) * p.w + columns.0 + w) * p.ldx + j, &v);
                     }
                 }
             }
@@ -316,7 +327,11 @@ pub fn max_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32], argmax: &mut 
         Some(3) => max_pool2d_tiles::<3>,
         _ => max_pool2d_kernel,
     };
-    kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()], &mut argmax[..p.end_y()]);
+    let ((sx, sy), end) = (p.samples(), p.end_y());
+    let arrays = (Read(&x[..p.end_x()], sx), Write::new(&mut y[..end], sy), Write::new(&mut argmax[..end], sy));
+    cpu.pool.split_rows(1, p.batch, 1, arrays, |samples, (x, y, argmax)| {
+        kernel(cpu.isa, &p.of(samples.len()), x, y, argmax);
+    });
 }
 
 /// dx = 0, then dy of each window is added where its maximum was, in the order of the outputs.
@@ -338,8 +353,12 @@ pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], relu: 
         assert!(p.apart(), "max_pool2d_grad: windows overlap");
         check("max_pool2d_grad: y", y.len(), p.rows_y(), p.c, p.ldy);
     }
-    let relu = relu.map(|y| &y[..p.end_y()]);
-    kernel(cpu.isa, p, &dy[..p.end_y()], &argmax[..p.end_y()], relu, &mut dx[..p.end_x()]);
+    let ((sx, sy), end) = (p.samples(), p.end_y());
+    let (relu, dx) = (relu.map(|y| Read(&y[..end], sy)), Write::new(&mut dx[..p.end_x()], sx));
+    let arrays = (Read(&dy[..end], sy), Read(&argmax[..end], sy), relu, dx);
+    cpu.pool.split_rows(1, p.batch, 1, arrays, |samples, (dy, argmax, relu, dx)| {
+        kernel(cpu.isa, &p.of(samples.len()), dy, argmax, relu, dx);
+    });
 }
 
 /// The mean of each window: its pixels added in order, divided by the size of the window; padding counts as zeros.
@@ -348,7 +367,11 @@ pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], relu: 
 /// When the window makes no sense or a slice is too short.
 pub fn avg_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32]) {
     p.check("avg_pool2d", ("avg_pool2d: x", x.len()), ("avg_pool2d: y", y.len()));
-    avg_pool2d_kernel(cpu.isa, p, &x[..p.end_x()], &mut y[..p.end_y()]);
+    let (sx, sy) = p.samples();
+    let arrays = (Read(&x[..p.end_x()], sx), Write::new(&mut y[..p.end_y()], sy));
+    cpu.pool.split_rows(1, p.batch, 1, arrays, |samples, (x, y)| {
+        avg_pool2d_kernel(cpu.isa, &p.of(samples.len()), x, y);
+    });
 }
 
 /// dx = 0, then dy of each window, divided by its size, is added to its pixels, in the order of the outputs.
@@ -357,7 +380,11 @@ pub fn avg_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32]) {
 /// When the window makes no sense or a slice is too short.
 pub fn avg_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], dx: &mut [f32]) {
     p.check("avg_pool2d_grad", ("avg_pool2d_grad: dx", dx.len()), ("avg_pool2d_grad: dy", dy.len()));
-    avg_pool2d_grad_kernel(cpu.isa, p, &dy[..p.end_y()], &mut dx[..p.end_x()]);
+    let (sx, sy) = p.samples();
+    let arrays = (Read(&dy[..p.end_y()], sy), Write::new(&mut dx[..p.end_x()], sx));
+    cpu.pool.split_rows(1, p.batch, 1, arrays, |samples, (dy, dx)| {
+        avg_pool2d_grad_kernel(cpu.isa, &p.of(samples.len()), dy, dx);
+    });
 }
 
 #[cfg(test)]

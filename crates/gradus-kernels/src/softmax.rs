@@ -9,7 +9,11 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, store};
+use crate::pool::{Read, Write};
 use crate::reduce::{fold, fold_sum, larger};
+
+/// How many times as long exponentials take as a copy.
+pub(crate) const EFFORT: usize = 4;
 
 /// The largest number of a row; NaN does not count (and shows up later).
 #[inline(always)]
@@ -173,7 +177,8 @@ pub fn softmax(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], y: &mut [
     check("softmax: x", x.len(), rows, n, ld);
     check("softmax: y", y.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    softmax_kernel(cpu.isa, rows, n, ld, &x[..end], &mut y[..end]);
+    let arrays = (Read(&x[..end], ld), Write::new(&mut y[..end], ld));
+    cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, y)| softmax_kernel(cpu.isa, rows.len(), n, ld, x, y));
 }
 
 /// dx = y · (dy − Σ dy·y) in each row; `y` is the softmax.
@@ -185,7 +190,10 @@ pub fn softmax_grad(cpu: &Cpu, rows: usize, n: usize, ld: usize, y: &[f32], dy: 
     check("softmax_grad: dy", dy.len(), rows, n, ld);
     check("softmax_grad: dx", dx.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    softmax_grad_kernel(cpu.isa, rows, n, ld, &y[..end], &dy[..end], &mut dx[..end]);
+    let arrays = (Read(&y[..end], ld), Read(&dy[..end], ld), Write::new(&mut dx[..end], ld));
+    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (y, dy, dx)| {
+        softmax_grad_kernel(cpu.isa, rows.len(), n, ld, y, dy, dx);
+    });
 }
 
 /// y = (x − max) − log Σ e^(x − max) in each row.
@@ -196,7 +204,8 @@ pub fn log_softmax(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], y: &m
     check("log_softmax: x", x.len(), rows, n, ld);
     check("log_softmax: y", y.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    log_softmax_kernel(cpu.isa, rows, n, ld, &x[..end], &mut y[..end]);
+    let arrays = (Read(&x[..end], ld), Write::new(&mut y[..end], ld));
+    cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, y)| log_softmax_kernel(cpu.isa, rows.len(), n, ld, x, y));
 }
 
 /// dx = dy − eʸ · Σ dy in each row (one fused multiply-add); `y` is the logarithm of the softmax.
@@ -208,7 +217,10 @@ pub fn log_softmax_grad(cpu: &Cpu, rows: usize, n: usize, ld: usize, y: &[f32], 
     check("log_softmax_grad: dy", dy.len(), rows, n, ld);
     check("log_softmax_grad: dx", dx.len(), rows, n, ld);
     let end = extent(rows, n, ld);
-    log_softmax_grad_kernel(cpu.isa, rows, n, ld, &y[..end], &dy[..end], &mut dx[..end]);
+    let arrays = (Read(&y[..end], ld), Read(&dy[..end], ld), Write::new(&mut dx[..end], ld));
+    cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (y, dy, dx)| {
+        log_softmax_grad_kernel(cpu.isa, rows.len(), n, ld, y, dy, dx);
+    });
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub use lower::{Lower, Place, Run};
 pub use plan::Plan;
 pub use store::StoreLayout;
 
+/// How many times as long it takes to gather samples as to write them where they are.
+const GATHER: usize = 4;
+
 /// The f32 executor.
 #[derive(Debug)]
 pub struct Cpu {
@@ -48,27 +51,23 @@ impl Loaded {
     }
 
     /// Copies the inputs (and targets) of a batch in.
-    pub fn feed(&mut self, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
+    pub fn feed(&mut self, machine: &Machine, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
         for (info, place) in self.plan.program.values.iter().zip(&self.plan.places) {
             let Some(place) = place else { continue };
             let size: usize = info.dims.iter().product();
             let (start, sample) = (place.span.start, place.layout.sample());
+            let mut pack = |array: &[f32]| {
+                let all = &mut self.work[start..][..batch.len() * sample];
+                machine.pool.each_row(GATHER, sample, all, |row, out| {
+                    place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
+                });
+            };
             match info.source {
                 Source::Input(i) if inputs => {
-                    let array = input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before");
-                    for row in 0..batch.len() {
-                        let out = &mut self.work[start + row * sample..][..sample];
-                        place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
-                    }
+                    pack(input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before"));
                 }
                 Source::Target(i) if targets => match target_of(graph, batch, i).expect("checked before") {
-                    Target::Values(array) => {
-                        let array = array.as_slice().expect("standard order");
-                        for row in 0..batch.len() {
-                            let out = &mut self.work[start + row * sample..][..sample];
-                            place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
-                        }
-                    }
+                    Target::Values(array) => pack(array.as_slice().expect("standard order")),
                     Target::Classes { labels, .. } if !info.ints => {
                         let labels = labels.as_slice().expect("standard order");
                         for row in 0..batch.len() {
@@ -152,7 +151,7 @@ impl Executor for Cpu {
     }
 
     fn feed(&mut self, plan: PlanId, batch: &Batch<'_>, inputs: bool, targets: bool) {
-        self.plans[plan.0].feed(&self.graph, batch, inputs, targets);
+        self.plans[plan.0].feed(&self.machine, &self.graph, batch, inputs, targets);
     }
 
     fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
