@@ -9,7 +9,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Instant;
 
-use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
+use common::{PAIR_NETS, on, pair_graph, pairs, workload};
 use gradus::data::Dataset;
 use gradus::exec::cpu::Isa;
 use gradus::net::Graph;
@@ -57,10 +57,12 @@ fn main() {
         "{:18} {:>7} {:>10} {:>10} {:>10} {:>10}",
         "network", "threads", "fused µs", "steps µs", "predict µs", "GFLOP/s"
     );
-    let (points, pairs) = (disk(1000).train, pairs(50, 2).train);
-    let r1 = disk_net(&["Linear 25", "ReLU", "Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 2"], "MSELoss");
+    let pairs = pairs(50, 2).train;
+    let chains = [("disk", workload("W1", 1000)), ("784–1024–1024–10", workload("W5", 256))];
     for threads in [1, 2] {
-        row("disk", &r1, &points, 20, threads);
+        for (name, (graph, data, batch)) in &chains {
+            row(name, graph, data, *batch, threads);
+        }
         for name in PAIR_NETS {
             row(name, &pair_graph(name), &pairs, 50, threads);
         }

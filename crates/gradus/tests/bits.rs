@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
+use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs, workload};
 use gradus::data::Dataset;
 use gradus::data::augment::Augment;
 use gradus::exec::cpu::Isa;
@@ -162,6 +162,40 @@ fn the_reports_networks_give_the_same_bits_in_every_way() {
         }
         assert_eq!(fit(&graph, Isa::detect(), 4, &data, &settings), want, "{name}, 4 threads");
         assert_eq!(steps(&graph, &data, &settings), want, "{name}: the four steps");
+    }
+}
+
+/// A training of a workload of the benchmark on these instruction sets, with one, two and three threads: the same bits.
+/// In batches of its own size, or smaller ones.
+fn workload_is_the_same(isas: &[Isa], name: &str, samples: usize, epochs: usize, batch: Option<usize>) {
+    let (graph, data, own) = workload(name, samples);
+    let settings = Settings { epochs, batch: batch.unwrap_or(own), shuffle: true, ..settings("SGD lr=0.01") };
+    let want = fit(&graph, *isas.last().unwrap(), 1, &data, &settings);
+    for &isa in isas {
+        for threads in 1..=3 {
+            assert_eq!(fit(&graph, isa, threads, &data, &settings), want, "{name} on {isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn the_workloads_give_the_same_bits_everywhere() {
+    let all = Isa::available();
+    for (name, samples, batch) in [("W1", 120, 20), ("W2", 13, 5), ("W3", 13, 5), ("W4", 2, 1), ("W5", 5, 3)] {
+        workload_is_the_same(&all, name, samples, 1, Some(batch));
+    }
+    // In batches that threads share; the portable code takes minutes for these.
+    for (name, samples) in [("W1", 1000), ("W2", 120), ("W3", 120), ("W4", 50), ("W5", 300)] {
+        workload_is_the_same(&all[all.len().min(2) - 1..], name, samples, 1, None);
+    }
+}
+
+#[test]
+#[ignore = "minutes of portable code"]
+fn whole_trainings_of_the_workloads_give_the_same_bits_everywhere() {
+    for (name, samples, epochs) in [("W1", 1000, 150), ("W2", 1000, 2), ("W3", 1000, 2), ("W4", 100, 1), ("W5", 600, 1)]
+    {
+        workload_is_the_same(&Isa::available(), name, samples, epochs, None);
     }
 }
 

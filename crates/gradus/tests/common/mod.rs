@@ -5,7 +5,7 @@ pub mod golden;
 
 use std::sync::Arc;
 
-use gradus::data::{DiskOptions, Split, disk_with, generate_pair_sets};
+use gradus::data::{Dataset, DiskOptions, Split, disk_with, generate_pair_sets, mnist};
 use gradus::exec::cpu::{Cpu, Isa, Machine};
 use gradus::net::{Architecture, Branch, Graph, Loss, Net, Options};
 use gradus::prelude::Seed;
@@ -36,20 +36,51 @@ pub fn disk(train: usize) -> Split {
     disk_with(&DiskOptions { train, test: 50, square: false }, Seed(7)).unwrap()
 }
 
+fn digits() -> (data::Digits, data::Digits) {
+    data::Digits::embedded(gradus_data::TRAIN_IMAGES, gradus_data::TRAIN_LABELS).unwrap()
+}
+
 /// Pairs of the embedded digits, normalised.
 pub fn pairs(train: usize, test: usize) -> Split {
-    let (pool, rest) = data::Digits::embedded(gradus_data::TRAIN_IMAGES, gradus_data::TRAIN_LABELS).unwrap();
+    let (pool, rest) = digits();
     let mut split = generate_pair_sets(&pool, &rest, train, test, Seed(5)).unwrap();
     split.normalise().unwrap();
     split
 }
 
+/// A chain of layers from one input to one target.
+fn chain(data: &Dataset, input: &str, layers: &[&str], target: &str, kind: &str) -> Graph {
+    let mut a = Architecture::default();
+    a.branches.insert("net".into(), branch(&[input], layers));
+    a.losses.insert(target.into(), loss("net", target, kind, 1.0));
+    Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap()
+}
+
 /// A chain of layers on the disk.
 pub fn disk_net(layers: &[&str], kind: &str) -> Graph {
-    let mut a = Architecture::default();
-    a.branches.insert("net".into(), branch(&["points"], layers));
-    a.losses.insert("inside".into(), loss("net", "inside", kind, 1.0));
-    Graph::resolve(&a, &disk(2).train.schema(), &Registry::new()).unwrap()
+    chain(&disk(2).train, "points", layers, "inside", kind)
+}
+
+/// A network that `gradus bench` trains, W1 to W5, with so many samples, and the batch of its steps.
+pub fn workload(name: &str, samples: usize) -> (Graph, Dataset, usize) {
+    match name {
+        "W1" => {
+            let layers = ["Linear 25", "ReLU", "Linear 25", "ReLU", "Linear 25", "Tanh", "Linear 2"];
+            (disk_net(&layers, "MSELoss"), disk(samples).train, 20)
+        }
+        "W2" | "W3" | "W4" => {
+            let net = ["net1", "net2", "net1_deep"][usize::from(name.as_bytes()[1] - b'2')];
+            (pair_graph(net), pairs(samples, 2).train, 50)
+        }
+        "W5" => {
+            let (pool, rest) = digits();
+            let mut split = mnist(&pool, &rest, samples, 2, 28, Seed(5)).unwrap();
+            split.normalise().unwrap();
+            let layers = ["Flatten", "Linear 1024", "ReLU", "Linear 1024", "ReLU", "Linear 10"];
+            (chain(&split.train, "image", &layers, "digit", "CrossEntropyLoss"), split.train, 256)
+        }
+        _ => panic!("no workload {name}"),
+    }
 }
 
 /// The reports' networks on pairs of digits, by name, with towers of `width` times the published channels over 16.
