@@ -522,6 +522,27 @@ fn nobody_has_to_read() {
     }
 }
 
+/// The program's own pages come on top: in a debug build many times as many as in one for users.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_takes_little_memory() {
+    let home = Home::new();
+    let mut child = home.command("train pairs --arm net1 --epochs 2 --quiet").spawn().unwrap();
+    let (status, mut most) = (format!("/proc/{}/status", child.id()), 0);
+    let ended = loop {
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).and_then(|l| l.split_whitespace().next());
+        most = line.map_or(most, |kib| most.max(kib.parse().unwrap()));
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    assert!(ended.success());
+    // The samples are 3 MB, the digits they are drawn from 8, what the network computes in 6.
+    assert!((4 << 10..15 << 10).contains(&most), "{most} KiB");
+}
+
 #[test]
 fn bench_measures_steps_and_predictions() {
     let home = Home::new();

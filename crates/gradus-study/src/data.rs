@@ -1,7 +1,7 @@
 //! `[data]`: what is learnt from.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gradus::data::{Dataset, Digits, DiskOptions, Normalisation, Schema, Split, TableOptions};
 use gradus::data::{disk_with, generate_pair_sets, load_table, mnist};
@@ -263,19 +263,16 @@ impl DataSettings {
     }
 
     fn with_digits(&self, draw: impl Fn(&Digits, &Digits) -> Result<Split>) -> Result<Split> {
-        static EMBEDDED: OnceLock<Result<(Digits, Digits)>> = OnceLock::new();
-        let from_dir;
-        let (train, test) = match &self.dir {
-            Some(dir) => {
-                from_dir = Digits::from_dir(dir)?;
-                &from_dir
-            }
-            None => EMBEDDED
-                .get_or_init(|| Digits::embedded(gradus_data::TRAIN_IMAGES, gradus_data::TRAIN_LABELS))
-                .as_ref()
-                .map_err(Clone::clone)?,
-        };
-        draw(train, test)
+        match &self.dir {
+            Some(dir) => Digits::from_dir(dir).and_then(|(train, test)| draw(&train, &test)),
+            None => embedded().and_then(|pools| draw(&pools.0, &pools.1)),
+        }
+    }
+
+    /// The embedded digits, where samples are drawn from them: who draws often holds them meanwhile.
+    pub(crate) fn hold(&self) -> Result<Option<Arc<Pools>>> {
+        let digits = matches!(self.source, Source::MnistPairs | Source::Mnist) && self.dir.is_none();
+        digits.then(embedded).transpose()
     }
 
     fn file(&self, path: &Path, like: Option<&Schema>) -> Result<Dataset> {
@@ -322,6 +319,22 @@ impl DataSettings {
         let test = first(test, self.test, "csv.test", "test")?;
         Split::new(train, None, test, path.display().to_string(), Some("rows of a table".into()))
     }
+}
+
+/// Digits for training and for tests.
+type Pools = (Digits, Digits);
+
+/// The embedded digits, which somebody holds or nobody: 8 MB, decoded when they are not there. One training draws from
+/// them once and lets go of them.
+fn embedded() -> Result<Arc<Pools>> {
+    static HELD: Mutex<Weak<Pools>> = Mutex::new(Weak::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pools) = held.upgrade() {
+        return Ok(pools);
+    }
+    let pools = Arc::new(Digits::embedded(gradus_data::TRAIN_IMAGES, gradus_data::TRAIN_LABELS)?);
+    *held = Arc::downgrade(&pools);
+    Ok(pools)
 }
 
 /// Two black images.

@@ -97,6 +97,8 @@ pub fn run(study: &Study, options: &Options, stop: &AtomicBool, mut see: impl Fn
         return Err(Error::new(Kind::Argument, format!("{} threads: 1 to 1024 are possible", options.threads)));
     }
     let mut run = Run::open(study, options)?;
+    // Every round and trial draws from the same digits.
+    let _digits = study.arms.values().map(|arm| arm.data.hold()).collect::<Result<Vec<_>>>()?;
     check_rounds(&mut run.store, study)?;
     let before = run.ready()?;
     let (mut tuning, to_tune) = run.to_tune();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use indexmap::IndexMap;
-use ndarray::{Array1, Array3, Array4, Axis, s};
+use ndarray::{ArcArray, Array1, Array3, Array4, Axis, Ix3, s};
 
 use super::idx::{read_images, read_images_file, read_labels, read_labels_file};
 use super::{Dataset, Split, Target};
@@ -13,8 +13,8 @@ use crate::{Error, Result, fail};
 /// Images of handwritten digits and what they show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digits {
-    /// Grey levels (N, 28, 28): 0 is background.
-    pub images: Array3<u8>,
+    /// Grey levels (N, 28, 28): 0 is background. Pools of one array share it.
+    pub images: ArcArray<u8, Ix3>,
     /// Digits (N): 0 to 9.
     pub labels: Array1<u8>,
 }
@@ -34,7 +34,7 @@ impl Digits {
         if let Some((i, label)) = labels.indexed_iter().find(|(_, label)| **label > 9) {
             fail!(Data, "label {i} is {label}; digits are 0 to 9");
         }
-        Ok(Digits { images, labels })
+        Ok(Digits { images: images.into(), labels })
     }
 
     /// The training and the test digits of a folder with the four MNIST files, `train-images-idx3-ubyte` and so on;
@@ -84,7 +84,7 @@ impl Digits {
             fail!(Data, "{} embedded digits; they are 10000", all.len());
         }
         let part = |range: std::ops::Range<usize>| Digits {
-            images: all.images.slice(s![range.clone(), .., ..]).to_owned(),
+            images: all.images.clone().slice_move(s![range.clone(), .., ..]),
             labels: all.labels.slice(s![range]).to_owned(),
         };
         Ok((part(0..6000), part(6000..10_000)))

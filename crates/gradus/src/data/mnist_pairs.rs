@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(error(50, 31), "mnist-pairs: 31 test pairs; the pool of 60 images can give 1 to 30");
         assert_eq!(error(0, 1), "mnist-pairs: 0 training pairs; the pool of 100 images can give 1 to 50");
         generate_pair_sets(&train, &test, 50, 30, Seed(1)).unwrap();
-        let none = Digits { images: Array3::zeros((0, 28, 28)), labels: Array1::zeros(0) };
+        let none = Digits { images: Array3::zeros((0, 28, 28)).into(), labels: Array1::zeros(0) };
         assert!(generate_pair_sets(&none, &test, 1, 1, Seed(1)).is_err());
     }
 }

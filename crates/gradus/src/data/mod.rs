@@ -96,8 +96,7 @@ impl Dataset {
     /// If `size` is 0.
     pub fn batches(&self, size: usize) -> impl Iterator<Item = Batch<'_>> {
         assert!(size > 0, "a batch has at least one sample");
-        let n = self.len();
-        (0..n).step_by(size).map(move |start| self.range(start..n.min(start + size)))
+        self.all().parts(size)
     }
 
     /// The samples `rows`, in this order; a sample may come more than once.
@@ -341,6 +340,18 @@ impl<'a> Batch<'a> {
     pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
         let batch = *self;
         (0..self.len()).map(move |i| batch.row(i))
+    }
+
+    /// The batch in parts of `size` samples, in order; the last may be shorter.
+    pub(crate) fn parts(self, size: usize) -> impl Iterator<Item = Batch<'a>> {
+        (0..self.len()).step_by(size).map(move |start| {
+            let end = self.len().min(start + size);
+            let rows = match self.rows {
+                Rows::Range { start: first, .. } => Rows::Range { start: first + start, end: first + end },
+                Rows::Listed(rows) => Rows::Listed(&rows[start..end]),
+            };
+            Batch { dataset: self.dataset, rows }
+        })
     }
 
     /// The rows as a range, when the batch is a range of its data set: then its samples lie side by side.

@@ -14,7 +14,7 @@ use crate::exec::{self, Executor, PlanId, PlanKind, Step, Stored};
 use crate::fail;
 use crate::layers::shape_text;
 use crate::optim::{Optimizer, SGD, Update};
-use crate::program::{Phase, Program, Roots, compile};
+use crate::program::{Phase, Program, Roots, Value, compile};
 use crate::rng::Seed;
 
 /// How a network runs.
@@ -45,6 +45,9 @@ enum Use {
     /// The value after every ReLU, and every output.
     Probe,
 }
+
+/// Samples that are probed at a time: few, as every layer's values are kept; the first ones show that a layer is alive.
+const PROBE_BATCH: usize = 32;
 
 #[derive(Debug)]
 struct Slot {
@@ -496,20 +499,26 @@ impl Net {
         slot.program.losses.values().map(|(v, _)| self.exec.number(slot.plan, *v))
     }
 
-    /// Runs a batch as the network predicts and hands over every output (`false`) and the value after every ReLU (`true`).
-    pub(crate) fn probe(&mut self, batch: &Batch<'_>, mut see: impl FnMut(&str, bool, &[f32])) -> Result<()> {
+    /// The outputs, and the layers of ReLUs, that are 0 for every sample of a batch, as the network predicts.
+    pub(crate) fn zeros(&mut self, batch: &Batch<'_>) -> Result<Vec<String>> {
         exec::check_batch(&self.graph, batch, false)?;
-        let slot = self.slot(Use::Probe, batch.len());
-        let Slot { plan, program, .. } = &self.slots[slot];
-        self.exec.feed(*plan, batch, true, false);
-        let step = self.step(batch.len());
-        self.exec.run(*plan, Phase::Forward, Phase::Forward, &step);
-        for (name, v) in &program.outputs {
-            let len = program.info(*v).len(batch.len());
-            self.exec.read(*plan, *v, batch.len(), &mut self.output[..len]);
-            see(name, name.contains('.'), &self.output[..len]);
+        let slot = self.slot(Use::Probe, batch.len().min(PROBE_BATCH));
+        let (plan, program) = (self.slots[slot].plan, self.slots[slot].program.clone());
+        let mut zeros: Vec<(&String, &Value)> = program.outputs.iter().collect();
+        for part in batch.parts(PROBE_BATCH) {
+            self.exec.feed(plan, &part, true, false);
+            let step = self.step(part.len());
+            self.exec.run(plan, Phase::Forward, Phase::Forward, &step);
+            zeros.retain(|(_, v)| {
+                let values = &mut self.output[..program.info(**v).len(part.len())];
+                self.exec.read(plan, **v, part.len(), values);
+                values.iter().all(|x| *x == 0.0)
+            });
+            if zeros.is_empty() {
+                break;
+            }
         }
-        Ok(())
+        Ok(zeros.into_iter().map(|(name, _)| name.clone()).collect())
     }
 
     pub(crate) fn executor(&mut self) -> &mut dyn Executor {

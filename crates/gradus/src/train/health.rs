@@ -54,19 +54,11 @@ impl Net {
     /// [`Kind::Data`](crate::error::Kind::Data) when the batch has not the inputs the network reads.
     pub fn health(&mut self, batch: &Batch<'_>) -> Result<Vec<Warning>> {
         let samples = batch.len();
-        let mut warnings = Vec::new();
-        self.probe(batch, |path, layer, values| {
-            if values.iter().any(|x| *x != 0.0) {
-                return;
-            }
-            let name = path.to_string();
-            warnings.push(if layer {
-                Warning::DeadReLU { layer: name, samples }
-            } else {
-                Warning::ZeroOutput { branch: name, samples }
-            });
-        })?;
-        Ok(warnings)
+        let warning = |name: String| match name.contains('.') {
+            true => Warning::DeadReLU { layer: name, samples },
+            false => Warning::ZeroOutput { branch: name, samples },
+        };
+        Ok(self.zeros(batch)?.into_iter().map(warning).collect())
     }
 }
 
@@ -87,5 +79,23 @@ mod tests {
         net.set_param("net.0.bias", &ArrayD::from_elem(vec![4], -1.0)).unwrap();
         let text: Vec<String> = net.health(&disk.train.all()).unwrap().iter().map(Warning::to_string).collect();
         assert!(text[0].contains("layer `net.1` are dead") && text[1].contains("output `net` is 0"), "{text:?}");
+    }
+
+    #[test]
+    fn one_sample_is_a_sign_of_life() {
+        let x = ArrayD::from_shape_fn(vec![100, 1], |i| i[0] as f32);
+        let y = data::Target::Values(ArrayD::zeros(vec![100, 1]));
+        let data = data::Dataset::from_arrays(x, y).unwrap();
+        let net = Sequential::new([1]).add(Linear::new(1)).add(ReLU).loss(MSELoss::new());
+        let mut net = net.build(Seed(1)).unwrap();
+        net.set_param("net.0.weight", &ArrayD::ones(vec![1, 1])).unwrap();
+        net.set_param("net.0.bias", &ArrayD::from_elem(vec![1], -70.0)).unwrap();
+        let rows: Vec<u32> = (0..72).collect();
+        assert_eq!(net.health(&data.range(0..72)).unwrap(), []);
+        assert_eq!(net.health(&data.batch(&rows)).unwrap(), []);
+        let dead = net.health(&data.range(0..71)).unwrap();
+        assert_eq!(dead.len(), 2);
+        assert_eq!(dead[0], Warning::DeadReLU { layer: "net.1".into(), samples: 71 });
+        assert!(net.health(&data.range(5..5)).is_err());
     }
 }
