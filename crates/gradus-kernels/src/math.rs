@@ -228,8 +228,10 @@ pub(crate) mod testing {
     use std::cell::RefCell;
     use std::fmt::Debug;
     use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
 
-    use crate::{Cpu, Isa, Pool, philox::philox4x32_10};
+    use crate::matmul::tests::machines as all_machines;
+    use crate::{Cpu, philox::philox4x32_10};
 
     /// What a test runs: a kernel and a seed, and a shape.
     struct Case {
@@ -351,21 +353,26 @@ pub(crate) mod testing {
         x.iter().map(|x| if x.is_nan() { 0x7FC0_0000 } else { x.to_bits() }).collect()
     }
 
+    /// Machines that no test uses just now: threads take longer to start than most cases do to run.
+    static IDLE: Mutex<Vec<Vec<Cpu>>> = Mutex::new(Vec::new());
+
     /// Runs on every instruction set with 1 to 4 threads, checks that the bits are the same, and gives them.
     #[track_caller]
     pub(crate) fn everywhere<const K: usize>(f: impl Fn(&Cpu) -> [Vec<f32>; K]) -> [Vec<f32>; K] {
+        let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let machines = idle().pop();
+        let machines = machines.unwrap_or_else(all_machines);
         let mut first: Option<[Vec<f32>; K]> = None;
-        for isa in Isa::available() {
-            for threads in 1..=4 {
-                let cpu = Cpu { isa, pool: Pool::new(threads) };
-                running(&cpu);
-                let got = f(&cpu);
-                let want = first.get_or_insert_with(|| got.clone());
-                for k in 0..K {
-                    assert_eq!(bits(&got[k]), bits(&want[k]), "output {k} on {isa} with {threads} thread(s)");
-                }
+        for cpu in &machines {
+            running(cpu);
+            let got = f(cpu);
+            let want = first.get_or_insert_with(|| got.clone());
+            for k in 0..K {
+                let (isa, threads) = (cpu.isa, cpu.pool.threads());
+                assert_eq!(bits(&got[k]), bits(&want[k]), "output {k} on {isa} with {threads} thread(s)");
             }
         }
+        idle().push(machines);
         first.expect("there is always the portable one")
     }
 

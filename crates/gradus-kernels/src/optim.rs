@@ -263,17 +263,20 @@ mod tests {
     use super::*;
     use crate::math::testing::{Random, bits, cases, everywhere, near, shape_is};
 
-    /// Three steps of a kernel on `state` slices beside p, and the same by a definition of one element in f64.
-    fn check(
+    /// Three steps of a kernel, in each of its variants, on `state` slices beside p, and the same by a definition of one
+    /// element in f64.
+    fn check<V>(
         what: &str,
+        variants: &[V],
         state: usize,
-        kernel: impl Fn(&Cpu, usize, &mut [f32], &[f32], &mut [Vec<f32>]),
-        exact: impl Fn(usize, &mut f64, f64, &mut [f64]),
+        kernel: impl Fn(&V, &Cpu, usize, &mut [f32], &[f32], &mut [Vec<f32>]),
+        exact: impl Fn(&V, usize, &mut f64, f64, &mut [f64]),
     ) {
-        cases(what, 10, |seed| {
+        cases(what, 10 * variants.len() as u32, |seed| {
+            let (variant, round) = (&variants[seed as usize % variants.len()], seed as usize / variants.len());
             let mut random = Random::new(seed);
             let any = random.size(0, 400);
-            let n = [0, 1, 15, 16, 17, 64].get(seed as usize).copied().unwrap_or(any);
+            let n = [0, 1, 15, 16, 17, 64].get(round).copied().unwrap_or(any);
             shape_is(&n);
             let start = random.numbers(n);
             let gradients = [(); 3].map(|()| random.numbers(n));
@@ -281,7 +284,7 @@ mod tests {
                 let mut p = start.clone();
                 let mut states = vec![vec![0.0; n]; state];
                 for (t, g) in gradients.iter().enumerate() {
-                    kernel(cpu, t, &mut p, g, &mut states);
+                    kernel(variant, cpu, t, &mut p, g, &mut states);
                 }
                 [p]
             });
@@ -289,120 +292,120 @@ mod tests {
                 let mut want = f64::from(start[i]);
                 let mut states = vec![0.0; state];
                 for (t, g) in gradients.iter().enumerate() {
-                    exact(t, &mut want, f64::from(g[i]), &mut states);
+                    exact(variant, t, &mut want, f64::from(g[i]), &mut states);
                 }
                 near(p[i], want, 2e-6);
             }
         });
     }
 
+    const DECAYS: [f64; 2] = [0.0, 0.1];
+
     #[test]
     fn gradient_descent() {
-        for wd in [0.0, 0.1] {
-            check("sgd", 0, |cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32), |_, p, g, _| *p -= 0.1 * (g + wd * *p));
-        }
+        check(
+            "sgd",
+            &DECAYS,
+            0,
+            |&wd, cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32),
+            |wd, _, p, g, _| *p -= 0.1 * (g + wd * *p),
+        );
     }
 
     #[test]
     fn momentum() {
-        for i in 0..8 {
-            let (wd, dampening) = ([0.0, 0.1][i & 1], [0.0, 0.3][i >> 1 & 1]);
-            let nesterov = i >> 2 == 1;
-            check(
-                "sgd_momentum",
-                1,
-                |cpu, t, p, g, s| {
-                    let m = Momentum {
-                        lr: 0.1,
-                        momentum: 0.9,
-                        dampening: dampening as f32,
-                        weight_decay: wd as f32,
-                        nesterov,
-                        first: t == 0,
-                    };
-                    // What is in the buffer before the first step does not count.
-                    if t == 0 {
-                        s[0].fill(f32::NAN);
-                    }
-                    sgd_momentum(cpu, &m, p, g, &mut s[0]);
-                },
-                |t, p, g, s| {
-                    let g = g + wd * *p;
-                    s[0] = if t == 0 { g } else { 0.9 * s[0] + (1.0 - dampening) * g };
-                    *p -= 0.1 * if nesterov { g + 0.9 * s[0] } else { s[0] };
-                },
-            );
-        }
+        check(
+            "sgd_momentum",
+            &[0, 1, 2, 3, 4, 5, 6, 7].map(|i| (DECAYS[i & 1], [0.0, 0.3][i >> 1 & 1], i >> 2 == 1)),
+            1,
+            |&(wd, dampening, nesterov), cpu, t, p, g, s| {
+                let m = Momentum {
+                    lr: 0.1,
+                    momentum: 0.9,
+                    dampening: dampening as f32,
+                    weight_decay: wd as f32,
+                    nesterov,
+                    first: t == 0,
+                };
+                // What is in the buffer before the first step does not count.
+                if t == 0 {
+                    s[0].fill(f32::NAN);
+                }
+                sgd_momentum(cpu, &m, p, g, &mut s[0]);
+            },
+            |&(wd, dampening, nesterov), t, p, g, s| {
+                let g = g + wd * *p;
+                s[0] = if t == 0 { g } else { 0.9 * s[0] + (1.0 - dampening) * g };
+                *p -= 0.1 * if nesterov { g + 0.9 * s[0] } else { s[0] };
+            },
+        );
     }
 
     #[test]
     fn adam_and_adamw() {
         let (b1, b2) = (0.9f64, 0.999f64);
-        for (wd, decoupled) in [(0.0, false), (0.1, false), (0.1, true), (0.0, true)] {
-            check(
-                "adam",
-                2,
-                |cpu, t, p, g, s| {
-                    let new = |b: f64, t: usize| (1.0 - b.powi(t as i32)) as f32;
-                    let adam_step = Adam {
-                        lr: 0.01,
-                        new1: new(b1, 1),
-                        beta2: b2 as f32,
-                        new2: new(b2, 1),
-                        eps: 1e-3,
-                        weight_decay: wd as f32,
-                        decoupled,
-                        correction1: new(b1, t + 1),
-                        correction2: new(b2, t + 1),
-                    };
-                    let (m, v) = s.split_at_mut(1);
-                    adam(cpu, &adam_step, p, g, &mut m[0], &mut v[0]);
-                },
-                |t, p, g, s| {
-                    let g = if decoupled { g } else { g + wd * *p };
-                    if decoupled {
-                        *p -= 0.01 * wd * *p;
-                    }
-                    s[0] = b1 * s[0] + (1.0 - b1) * g;
-                    s[1] = b2 * s[1] + (1.0 - b2) * g * g;
-                    let (m, v) = (s[0] / (1.0 - b1.powi(t as i32 + 1)), s[1] / (1.0 - b2.powi(t as i32 + 1)));
-                    *p -= 0.01 * m / (v.sqrt() + 1e-3);
-                },
-            );
-        }
+        check(
+            "adam",
+            &[(0.0, false), (0.1, false), (0.1, true), (0.0, true)],
+            2,
+            |&(wd, decoupled), cpu, t, p, g, s| {
+                let new = |b: f64, t: usize| (1.0 - b.powi(t as i32)) as f32;
+                let adam_step = Adam {
+                    lr: 0.01,
+                    new1: new(b1, 1),
+                    beta2: b2 as f32,
+                    new2: new(b2, 1),
+                    eps: 1e-3,
+                    weight_decay: wd as f32,
+                    decoupled,
+                    correction1: new(b1, t + 1),
+                    correction2: new(b2, t + 1),
+                };
+                let (m, v) = s.split_at_mut(1);
+                adam(cpu, &adam_step, p, g, &mut m[0], &mut v[0]);
+            },
+            |&(wd, decoupled), t, p, g, s| {
+                let g = if decoupled { g } else { g + wd * *p };
+                if decoupled {
+                    *p -= 0.01 * wd * *p;
+                }
+                s[0] = b1 * s[0] + (1.0 - b1) * g;
+                s[1] = b2 * s[1] + (1.0 - b2) * g * g;
+                let (m, v) = (s[0] / (1.0 - b1.powi(t as i32 + 1)), s[1] / (1.0 - b2.powi(t as i32 + 1)));
+                *p -= 0.01 * m / (v.sqrt() + 1e-3);
+            },
+        );
     }
 
     #[test]
     fn rms_prop() {
-        for i in 0..8 {
-            let (wd, momentum, centered) = ([0.0, 0.1][i & 1], [0.0, 0.9][i >> 1 & 1], i >> 2 == 1);
-            let s = RmsProp {
-                lr: 0.01,
-                alpha: 0.9,
-                eps: 1e-2,
-                weight_decay: wd as f32,
-                momentum: momentum as f32,
-                centered,
-            };
-            check(
-                "rmsprop",
-                3,
-                |cpu, _, p, g, states| {
-                    let [square, mean, buf] = states else { unreachable!() };
-                    let mean = centered.then_some(&mut mean[..]);
-                    let buf = (momentum > 0.0).then_some(&mut buf[..]);
-                    rmsprop(cpu, &s, p, g, square, mean, buf);
-                },
-                |_, p, g, s| {
-                    let g = g + wd * *p;
-                    s[0] = 0.9 * s[0] + 0.1 * g * g;
-                    s[1] = 0.9 * s[1] + 0.1 * g;
-                    let var = if centered { s[0] - s[1] * s[1] } else { s[0] };
-                    s[2] = momentum * s[2] + g / (var.sqrt() + 1e-2);
-                    *p -= 0.01 * s[2];
-                },
-            );
-        }
+        check(
+            "rmsprop",
+            &[0, 1, 2, 3, 4, 5, 6, 7].map(|i| (DECAYS[i & 1], [0.0, 0.9][i >> 1 & 1], i >> 2 == 1)),
+            3,
+            |&(wd, momentum, centered), cpu, _, p, g, states| {
+                let s = RmsProp {
+                    lr: 0.01,
+                    alpha: 0.9,
+                    eps: 1e-2,
+                    weight_decay: wd as f32,
+                    momentum: momentum as f32,
+                    centered,
+                };
+                let [square, mean, buf] = states else { unreachable!() };
+                let mean = centered.then_some(&mut mean[..]);
+                let buf = (momentum > 0.0).then_some(&mut buf[..]);
+                rmsprop(cpu, &s, p, g, square, mean, buf);
+            },
+            |&(wd, momentum, centered), _, p, g, s| {
+                let g = g + wd * *p;
+                s[0] = 0.9 * s[0] + 0.1 * g * g;
+                s[1] = 0.9 * s[1] + 0.1 * g;
+                let var = if centered { s[0] - s[1] * s[1] } else { s[0] };
+                s[2] = momentum * s[2] + g / (var.sqrt() + 1e-2);
+                *p -= 0.01 * s[2];
+            },
+        );
     }
 
     #[test]
@@ -418,18 +421,17 @@ mod tests {
 
     #[test]
     fn adagrad_as_defined() {
-        for wd in [0.0, 0.1] {
-            check(
-                "adagrad",
-                1,
-                |cpu, _, p, g, s| adagrad(cpu, 0.1, wd as f32, 1e-3, p, g, &mut s[0]),
-                |_, p, g, s| {
-                    let g = g + wd * *p;
-                    s[0] += g * g;
-                    *p -= 0.1 * g / (s[0].sqrt() + 1e-3);
-                },
-            );
-        }
+        check(
+            "adagrad",
+            &DECAYS,
+            1,
+            |&wd, cpu, _, p, g, s| adagrad(cpu, 0.1, wd as f32, 1e-3, p, g, &mut s[0]),
+            |wd, _, p, g, s| {
+                let g = g + wd * *p;
+                s[0] += g * g;
+                *p -= 0.1 * g / (s[0].sqrt() + 1e-3);
+            },
+        );
     }
 
     #[test]
