@@ -45,7 +45,7 @@ pub fn kept(key: [u32; 2], step: u64, e: u64, threshold: u64) -> bool {
 }
 
 /// How many times as long random words take as a copy.
-const EFFORT: usize = 8;
+const EFFORT: usize = 32;
 
 simd! {
     /// These samples, which `x` and `y` begin with.

@@ -387,15 +387,18 @@ mod tests {
 
     #[test]
     fn one_hot_rows() {
-        let mut t = [7.0; 7];
-        one_hot(&Cpu::new(1), 2, 3, 4, &[2, 0], 0.9, 0.05, &mut t);
-        assert_eq!(t, [0.05, 0.05, 0.9, 7.0, 0.9, 0.05, 0.05]);
+        let [t] = everywhere(|cpu| {
+            let mut t = vec![7.0; 11];
+            one_hot(cpu, 3, 3, 4, &[2, 0, 1], 0.9, 0.05, &mut t);
+            [t]
+        });
+        assert_eq!(t, [0.05, 0.05, 0.9, 7.0, 0.9, 0.05, 0.05, 7.0, 0.05, 0.9, 0.05]);
     }
 
     #[test]
     #[should_panic(expected = "label 3 of row 1 is not below 3")]
     fn labels_are_checked() {
-        one_hot(&Cpu::new(1), 2, 3, 3, &[0, 3], 1.0, 0.0, &mut [0.0; 6]);
+        one_hot(&Cpu::new(2), 2, 3, 3, &[0, 3], 1.0, 0.0, &mut [0.0; 6]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::pool::{Read, Write};
 use crate::reduce::{fold, fold_sum, larger};
 
 /// How many times as long exponentials take as a copy.
-pub(crate) const EFFORT: usize = 4;
+pub(crate) const EFFORT: usize = 8;
 
 /// The largest number of a row; NaN does not count (and shows up later).
 #[inline(always)]

@@ -13,9 +13,10 @@
 
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use gradus_kernels::layout::{Transpose, transpose};
+use gradus_kernels::matmul::sum_rows;
 
 use super::{Case, Cost, Map, Op, Window};
-use crate::exec::cpu::{Lower, lanes};
+use crate::exec::cpu::{Layout, Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -140,6 +141,11 @@ struct WeightGrad {
     window: Window,
 }
 
+/// Where threads share the gradient of so few weights, they share out the images: the weights are too few to be split.
+fn by_image(w: Layout) -> bool {
+    w.sample() <= 1024
+}
+
 impl WeightGrad {
     fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
         Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.reads[1].dims }
@@ -162,13 +168,29 @@ impl Op for WeightGrad {
         self.sizes(case).each(|y, x, k| w[0][k] += r[0][x] * r[1][y]);
     }
 
+    fn scratch(&self, case: &Case) -> usize {
+        let dw = layout(case.writes[0]);
+        if by_image(dw) { case.batch() * dw.sample() } else { 0 }
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, dw) = (l.read(0), l.read(1), l.write(0));
+        let (x, dy, dw, partials) = (l.read(0), l.read(1), l.write(0), l.scratch());
         let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.read_dims(1) };
         let conv = sizes.kernel(x.layout.ld, dw.layout.ld, dy.layout.ld);
-        l.kernel([x.span, dy.span], [dw.span], [], [], move |run, s| {
-            let conv = Conv { batch: run.batch(), ..conv };
-            conv2d_weight_grad(run.cpu, &conv, s.read[0], s.read[1], s.write[0], run.adds);
+        let (by_image, size, outputs) = (by_image(dw.layout), dw.layout.sample(), dy.layout.group);
+        let (image_x, image_y) = (x.layout.sample(), dy.layout.sample());
+        l.kernel([x.span, dy.span], [dw.span, partials], [], [], move |run, s| {
+            let ([x, dy], [dw, partials], batch) = (s.read, s.write, run.batch());
+            if !by_image || run.cpu.pool.threads() == 1 {
+                return conv2d_weight_grad(run.cpu, &Conv { batch, ..conv }, x, dy, dw, run.adds);
+            }
+            // The same sums, but the partials of the images are kept and added afterwards.
+            let image = Conv { batch: 1, ..conv };
+            run.cpu.pool.each_row(outputs.div_ceil(4), size, &mut partials[..batch * size], |i, partial| {
+                partial.fill(0.0); // the padding too
+                conv2d_weight_grad(run.cpu, &image, &x[i * image_x..], &dy[i * image_y..], partial, false);
+            });
+            sum_rows(run.cpu, batch, size, size, partials, dw, run.adds);
         });
     }
 }

@@ -7,7 +7,7 @@
 use gradus_kernels::matmul::{sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Op};
-use crate::exec::cpu::Lower;
+use crate::exec::cpu::{Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -42,16 +42,28 @@ impl Op for SumGrad {
         }
     }
 
+    fn scratch(&self, case: &Case) -> usize {
+        let dy = layout(case.reads[0]);
+        if dy.group > 1 { case.batch() * lanes(dy.n) } else { 0 }
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (dy, db) = (l.read(0), l.write(0));
+        let (dy, db, partials) = (l.read(0), l.write(0), l.scratch());
         let (group, n, ld) = (dy.layout.group, dy.layout.n, dy.layout.ld);
-        l.kernel([dy.span], [db.span], [], [], move |run, s| {
-            let rows = run.batch() * group;
+        l.kernel([dy.span], [db.span, partials], [], [], move |run, s| {
+            let ([dy], [db, partials], batch) = (s.read, s.write, run.batch());
             if group == 1 {
-                sum_rows(run.cpu, rows, n, ld, s.read[0], s.write[0], run.adds);
-            } else {
-                sum_rows_grouped(run.cpu, rows, group, n, ld, s.read[0], s.write[0], run.adds);
+                return sum_rows(run.cpu, batch, n, ld, dy, db, run.adds);
             }
+            if run.cpu.pool.threads() == 1 {
+                return sum_rows_grouped(run.cpu, batch * group, group, n, ld, dy, db, run.adds);
+            }
+            // The same sums, but the partials of the images are kept and added afterwards.
+            let row = lanes(n);
+            run.cpu.pool.each_row(group, row, &mut partials[..batch * row], |i, partial| {
+                sum_rows(run.cpu, group, n, ld, &dy[i * group * ld..], partial, false);
+            });
+            sum_rows(run.cpu, batch, n, row, partials, db, run.adds);
         });
     }
 }

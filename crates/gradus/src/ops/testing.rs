@@ -29,14 +29,14 @@ fn data(batch: usize, input: &[usize], stream: &mut Stream) -> Dataset {
 }
 
 /// Asserts that both executors agree on the outputs and all gradients of `layers`: a batch, then a smaller one whose
-/// gradients are added.
+/// gradients are added. With several threads the numbers must be the same to the bit.
 #[track_caller]
 pub(crate) fn agree(layers: &[&str], input: &[usize]) {
-    let nets = [false, true].map(|f64| {
-        let options = Options { f64, ..Options::default() };
+    let nets = [(false, 1), (false, 3), (true, 1)].map(|(f64, threads)| {
+        let options = Options { f64, threads };
         Net::new(graph(layers, input), Seed(3), options).unwrap()
     });
-    let [fast, exact] = nets.map(|mut net| {
+    let [fast, shared, exact] = nets.map(|mut net| {
         let mut stream = Seed(5).key("test").stream();
         let mut numbers: Vec<f64> = Vec::new();
         for batch in [5, 3] {
@@ -50,6 +50,7 @@ pub(crate) fn agree(layers: &[&str], input: &[usize]) {
         numbers
     });
     near(&fast, &exact);
+    assert!(fast.iter().zip(&shared).all(|(a, b)| a.to_bits() == b.to_bits()), "three threads: {layers:?}, {input:?}");
 }
 
 /// The training program of `layers` as text.
