@@ -16,7 +16,8 @@ pub fn copy_rows(cpu: &Cpu, rows: usize, n: usize, src: &[f32], lds: usize, dst:
     assert!(lds >= n && reach(rows, n, lds) <= src.len(), "copy_rows: the source has {} numbers, too few", src.len());
     assert!(ldd >= n && reach(rows, n, ldd) <= dst.len(), "copy_rows: the target has {} numbers, too few", dst.len());
     let arrays = (Read(&src[..reach(rows, n, lds)], lds), Write::new(&mut dst[..reach(rows, n, ldd)], ldd));
-    cpu.pool.split_rows(1, rows, 1, arrays, |_, (src, dst)| {
+    let effort = if n < 8 { 4 } else { 1 }; // number by number
+    cpu.pool.split_rows(effort, rows, 1, arrays, |_, (src, dst)| {
         if lds == n && ldd == n {
             dst.copy_from_slice(src);
             return;
