@@ -1,5 +1,5 @@
 //! Two-dimensional convolutions with channels innermost, and their two gradients. Nothing is copied: each is the register
-//! tile of [`crate::matmul`] walking the image where it lies.
+//! tile of `crate::tile` walking the image where it lies.
 //!
 //! A tap (a position of the kernel) that falls outside of the image is skipped, not multiplied by 0. So pixels differ in
 //! their taps; along each axis they fall into a few `Run`s of equal ones (the borders, and the inside), and a tile takes
@@ -8,9 +8,10 @@
 use std::ops::Range;
 
 use crate::Cpu;
-use crate::matmul::{Begin, Chain, End, ROWS, Tile, even, reach, tile_size};
+use crate::matmul::{even, reach};
 use crate::pointwise::Map;
 use crate::pool::{Output, Work};
+use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tile_size};
 
 /// The shape of a convolution and the distances between the rows of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,22 @@ impl Conv {
     fn work(&self) -> Work {
         let factors = [self.outputs(), self.taps(), self.ci, self.co, 2];
         Work::Flops(factors.iter().fold(1, |n: usize, &x| n.saturating_mul(x)))
+    }
+
+    /// The outputs that the weights' gradient sums over, for a pair of runs of taps.
+    fn over_outputs(&self, down: &Run, right: &Run) -> Chain {
+        let chain = Chain {
+            h: 1,
+            w: down.terms,
+            k: right.terms,
+            a_h: 0,
+            a_w: down.src_term_step * (self.w * self.ldx) as isize,
+            a_k: right.src_term_step * self.ldx as isize,
+            b_h: 0,
+            b_w: (self.out_w() * self.ldy) as isize,
+            b_k: self.ldy as isize,
+        };
+        chain.collapsed()
     }
 
     /// # Panics
@@ -416,26 +433,22 @@ impl Gather {
                 let first = (down.term * kw + right.term) * self.k * self.ldw;
                 for j in (0..self.n).step_by(width) {
                     let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
-                    let mut tile = Tile {
-                        chain: &chain,
-                        a: [std::ptr::null(); ROWS],
-                        // Wrapping, here and below: where there are no terms there may be nothing.
-                        b: self.weights.wrapping_add(first + j),
-                        c: [std::ptr::null_mut(); ROWS],
-                        m: 0,
-                        n: width.min(self.n - j),
-                        from: self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j))),
-                        to: End::Map(self.map),
-                    };
+                    // Wrapping: where there are no terms there may be nothing.
+                    let b = self.weights.wrapping_add(first + j);
+                    let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
+                    let (n, to) = (width.min(self.n - j), End::Map(self.map));
                     for (_, m) in even(range.clone(), most) {
-                        tile.m = m;
-                        for (a, c) in tile.a[..m].iter_mut().zip(&mut tile.c) {
-                            (*a, *c) = walk.next();
-                        }
                         // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
                         // (tested below for all small shapes). Pixels are in one run each and in one range each, so
                         // nobody else writes these.
-                        unsafe { tile.run(cpu.isa) };
+                        unsafe {
+                            if let Some(rows) = walk.together(m) {
+                                Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                            } else {
+                                let rows = walk.apart(m);
+                                Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                            }
+                        }
                     }
                 }
             }
@@ -455,33 +468,54 @@ struct Walk {
 }
 
 impl Walk {
+    /// The next `m` pixels, if they lie in one row.
     #[inline(always)]
-    fn next(&mut self) -> (*const f32, *mut f32) {
-        let now = self.at[2];
+    fn together(&mut self, m: usize) -> Option<Regular<false>> {
+        let ((a, c), (a_step, c_step)) = (self.at[2], self.step[2]);
+        (m <= self.left[1]).then(|| {
+            self.pass(m);
+            Regular { a, a_step, c, c_step }
+        })
+    }
+
+    /// The next `m` pixels.
+    #[inline(always)]
+    fn apart(&mut self, m: usize) -> Anywhere {
+        let mut rows = Anywhere::NOWHERE;
+        for (a, c) in rows.a[..m].iter_mut().zip(&mut rows.c) {
+            (*a, *c) = self.at[2];
+            self.pass(1);
+        }
+        rows
+    }
+
+    /// Goes on by `n` pixels, as many as are left in the row or fewer.
+    #[inline(always)]
+    fn pass(&mut self, n: usize) {
         // Wrapping: after the last there may be nothing.
-        let next =
-            |(a, c): (*const f32, *mut f32), step: (usize, usize)| (a.wrapping_add(step.0), c.wrapping_add(step.1));
-        self.left[1] -= 1;
+        let next = |(a, c): (*const f32, *mut f32), n: usize, step: (usize, usize)| {
+            (a.wrapping_add(n * step.0), c.wrapping_add(n * step.1))
+        };
+        self.left[1] -= n;
         if self.left[1] > 0 {
-            self.at[2] = next(now, self.step[2]);
-            return now;
+            self.at[2] = next(self.at[2], n, self.step[2]);
+            return;
         }
         self.left[1] = self.size[1];
         self.left[0] -= 1;
         if self.left[0] > 0 {
-            self.at[1] = next(self.at[1], self.step[1]);
+            self.at[1] = next(self.at[1], 1, self.step[1]);
         } else {
             self.left[0] = self.size[0];
-            self.at[0] = next(self.at[0], self.step[0]);
+            self.at[0] = next(self.at[0], 1, self.step[0]);
             self.at[1] = self.at[0];
         }
         self.at[2] = self.at[1];
-        now
     }
 }
 
 /// How many tiles of weights share the reading of an image.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 
 /// A block of the weights' gradient: rows counted run by run. Concurrent calls are given disjoint blocks.
 #[allow(clippy::too_many_arguments)]
@@ -507,26 +541,14 @@ fn weight_grad_block(
             if rows.is_empty() {
                 continue;
             }
-            let chain = Chain {
-                h: 1,
-                w: down.terms,
-                k: right.terms,
-                a_h: 0,
-                a_w: down.src_term_step * (c.w * c.ldx) as isize,
-                a_k: right.src_term_step * c.ldx as isize,
-                b_h: 0,
-                b_w: (out_w * c.ldy) as isize,
-                b_k: c.ldy as isize,
-            }
-            .collapsed();
+            let chain = c.over_outputs(&down, &right);
             for j in columns.clone().step_by(width) {
                 for (first, together) in even(rows.clone(), most * TOGETHER) {
                     let mut at = Odometer::new(first, size);
-                    let mut tiles: [Tile; TOGETHER] = std::array::from_fn(|_| Tile {
+                    let mut tiles: [Tile<Anywhere>; TOGETHER] = std::array::from_fn(|_| Tile {
                         chain: &chain,
-                        a: [std::ptr::null(); ROWS],
+                        rows: Anywhere::NOWHERE,
                         b: dy.as_ptr().wrapping_add((down.term * out_w + right.term) * c.ldy + j),
-                        c: [std::ptr::null_mut(); ROWS],
                         m: 0,
                         n: width.min(columns.end - j),
                         from: Begin::Zero,
@@ -540,8 +562,8 @@ fn weight_grad_block(
                             let [y, z, channel] = at.next();
                             let src = (down.src + y) * c.w + right.src + z;
                             let row = ((down.first + y) * c.kw + right.first + z) * c.ci + channel;
-                            tile.a[r] = x.as_ptr().wrapping_add(src * c.ldx + channel);
-                            tile.c[r] = out.ptr().wrapping_add(row * c.ldw + j);
+                            tile.rows.a[r] = x.as_ptr().wrapping_add(src * c.ldx + channel);
+                            tile.rows.c[r] = out.ptr().wrapping_add(row * c.ldw + j);
                         }
                     }
                     for _ in 0..c.batch {
@@ -549,7 +571,7 @@ fn weight_grad_block(
                             // SAFETY: lengths are checked by `conv2d_weight_grad`, terms lie within the images (tested
                             // below for all small shapes), blocks are disjoint.
                             unsafe { tile.run(cpu.isa) };
-                            for a in &mut tile.a {
+                            for a in &mut tile.rows.a {
                                 *a = a.wrapping_add(c.h * c.w * c.ldx);
                             }
                             tile.b = tile.b.wrapping_add(c.out_h() * out_w * c.ldy);

@@ -21,6 +21,7 @@ pub mod dropout;
 #[cfg(all(test, unix))]
 mod fence;
 mod isa;
+mod lanes;
 pub mod layout;
 pub mod loss;
 pub mod math;
@@ -36,6 +37,7 @@ pub mod pooling;
 pub mod reduce;
 pub mod softmax;
 mod square;
+mod tile;
 
 pub use isa::{Cpu, Isa};
 pub use memory::{Buffer, IntSpan, Memory, Operands, Region, Slices, Span};

@@ -1,15 +1,13 @@
-//! Matrix products and column sums, and the register tile that they and the convolutions are made of.
-//!
-//! The tile holds a few rows × two vectors of an output in registers and walks the summed dimension once. Its bits do not
-//! depend on its size: every number of the output is one chain of fused multiply-adds of its own. So each instruction set
-//! has the size that suits it, and numbers of an output can be spread over threads at will.
+//! Matrix products and column sums.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::isa::Level;
+use crate::lanes::{Lanes, Plain};
 use crate::pointwise::Map;
 use crate::pool::{Output, Work};
+use crate::tile::{Begin, Chain, End, Regular, Tile, tile_size};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -88,18 +86,19 @@ struct Checked<'a> {
 impl Checked<'_> {
     /// A block of the output. Concurrent calls are given disjoint blocks.
     fn block(&self, rows: Range<usize>, columns: Range<usize>) {
-        // Copying pays where b does not stay in the caches by itself (8 MB of it), and each copy is used often.
-        if rows.len() >= PACKED_ROWS && columns.len().saturating_mul(self.p.k) >= 2 << 20 {
+        // A tile reads down the columns of a transposed a. Where that is too large for the caches (8 MB), each of its terms is
+        // a page of its own, and copying pays.
+        if self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= 2 << 20 {
             self.packed(rows, columns);
         } else {
             self.direct(rows, columns);
         }
     }
 
-    fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c> {
-        let (none, nowhere) = ([std::ptr::null(); ROWS], [std::ptr::null_mut(); ROWS]);
-        let (from, to) = (Begin::Zero, End::Map(self.map));
-        Tile { chain, a: none, b: std::ptr::null(), c: nowhere, m: 0, n: 0, from, to }
+    /// A tile of the block, to be put somewhere.
+    fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
+        let rows = Regular { a: std::ptr::null(), a_step: self.p.rsa, c: std::ptr::null_mut(), c_step: self.p.ldc };
+        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: End::Map(self.map) }
     }
 
     fn begin(&self, j: usize) -> Begin {
@@ -123,8 +122,8 @@ impl Checked<'_> {
             tile.from = self.begin(j);
             for (i, m) in even(rows.clone(), most) {
                 tile.m = m;
-                tile.a = every(self.a.as_ptr().wrapping_add(i * rsa), rsa);
-                tile.c = every_mut(self.out.ptr().wrapping_add(i * ldc + j), ldc);
+                tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa);
+                tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
                 // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the
                 // block within the shape; nobody else writes to this block.
                 unsafe { tile.run(self.isa) };
@@ -132,29 +131,24 @@ impl Checked<'_> {
         }
     }
 
-    /// A block of a large product, from copies of pieces of the operands that lie as the tile reads them: rows a power of
-    /// two apart share few lines of the caches. Between two pieces of `k` the chains wait in the output, unrounded.
+    /// A block of a large product with a transposed a, from copies of pieces of the operands that lie as the tile reads them.
+    /// Between two pieces of `k` the chains wait in the output, unrounded.
     #[inline(never)] // its copies are on the stack, which small products should not pay for
     fn packed(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
-        // Terms of a row of `a` that lie side by side are read well enough where they are.
-        let copied = csa != 1;
         let mut a_copy = [MaybeUninit::<f32>::uninit(); PACKED_ROWS * PACKED_TERMS];
         let mut b_copy = [MaybeUninit::<f32>::uninit(); PACKED_COLUMNS * PACKED_TERMS];
         for (l, terms) in even(0..k, PACKED_TERMS) {
-            let a_k = if copied { most as isize } else { 1 };
-            let chain = Chain { k: terms, a_k, b_k: width as isize, ..Chain::ONE };
+            let chain = Chain { k: terms, a_k: most as isize, b_k: width as isize, ..Chain::ONE };
             let mut tile = self.tile(&chain);
-            tile.b = b_copy.as_ptr().cast();
+            tile.rows.a_step = 1;
             if l + terms < k {
                 tile.to = End::Map(Map::Identity);
             }
             for (i, m) in even(rows.clone(), PACKED_ROWS / most * most) {
-                if copied {
-                    for (copy, (r, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(i..i + m, most)) {
-                        copy_across(m, &self.a[r * rsa + l * csa..], rsa, csa, copy, most);
-                    }
+                for (copy, (r, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(i..i + m, most)) {
+                    copy_across(m, &self.a[r * rsa + l * csa..], rsa, csa, copy, most);
                 }
                 for j in columns.clone().step_by(width) {
                     tile.n = width.min(columns.end - j);
@@ -165,14 +159,10 @@ impl Checked<'_> {
                     tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
                     for (a, (r, m)) in a_copy.chunks_exact(most * terms).zip(even(i..i + m, most)) {
                         tile.m = m;
-                        tile.a = if copied {
-                            every(a.as_ptr().cast(), 1)
-                        } else {
-                            every(self.a.as_ptr().wrapping_add(r * rsa + l), rsa)
-                        };
-                        tile.c = every_mut(self.out.ptr().wrapping_add(r * ldc + j), ldc);
-                        // SAFETY: the first `m` of each `most` numbers of `a` (where it is a copy) and the first `n` of
-                        // each `width` of `b_copy` have been written above; the rest as in `direct`.
+                        tile.rows.a = a.as_ptr().cast();
+                        tile.rows.c = self.out.ptr().wrapping_add(r * ldc + j);
+                        // SAFETY: the first `m` of each `most` numbers of `a` and the first `n` of each `width` of `b_copy`
+                        // have been written above; the rest as in `direct`.
                         unsafe { tile.run(self.isa) };
                     }
                 }
@@ -191,14 +181,16 @@ const PACKED_COLUMNS: usize = 32;
 fn copy_row(row: &[f32], copy: &mut [MaybeUninit<f32>]) {
     // The lengths that matter, known to the compiler: a call that copies any length takes longer than the copy.
     fn fixed<const N: usize>(row: &[f32], copy: &mut [MaybeUninit<f32>]) -> bool {
-        let row: Result<&[f32; N], _> = row.try_into();
-        if let (Ok(row), Some(copy)) = (row, copy.first_chunk_mut::<N>()) {
-            *copy = row.map(MaybeUninit::new);
-            return true;
+        let fits = row.len() == N && copy.len() >= N;
+        if fits {
+            // SAFETY: both have N numbers.
+            unsafe {
+                copy.as_mut_ptr().cast::<[f32; N]>().write_unaligned(row.as_ptr().cast::<[f32; N]>().read_unaligned())
+            };
         }
-        false
+        fits
     }
-    if !fixed::<32>(row, copy) && !fixed::<16>(row, copy) && !fixed::<12>(row, copy) {
+    if !fixed::<32>(row, copy) && !fixed::<16>(row, copy) && !fixed::<12>(row, copy) && !fixed::<11>(row, copy) {
         row.iter().zip(copy).for_each(|(&x, copy)| _ = copy.write(x));
     }
 }
@@ -210,24 +202,12 @@ fn copy_across(m: usize, a: &[f32], rsa: usize, csa: usize, copy: &mut [MaybeUni
             copy_row(&a[t * csa..][..m], copy);
         }
     } else {
-        for r in 0..m {
-            for (t, copy) in copy[r..].iter_mut().step_by(ld).enumerate() {
+        for (t, copy) in copy.chunks_exact_mut(ld).enumerate() {
+            for (r, copy) in copy[..m].iter_mut().enumerate() {
                 copy.write(a[r * rsa + t * csa]);
             }
         }
     }
-}
-
-/// Pointers to the rows of a tile.
-#[inline(always)]
-fn every(first: *const f32, step: usize) -> [*const f32; ROWS] {
-    std::array::from_fn(|r| first.wrapping_add(r * step))
-}
-
-/// [`every`], to write.
-#[inline(always)]
-fn every_mut(first: *mut f32, step: usize) -> [*mut f32; ROWS] {
-    std::array::from_fn(|r| first.wrapping_add(r * step))
 }
 
 /// How many numbers `rows` rows of `n`, `ld` apart, reach over.
@@ -247,494 +227,6 @@ pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (us
     let (each, longer) = (range.len() / pieces.max(1), range.len() % pieces.max(1));
     (0..pieces).map(move |i| (range.start + i * each + i.min(longer), each + usize::from(i < longer)))
 }
-
-// ------------------------------------------------------------------------------------------------------------ the tile
-
-/// The most rows a tile has on any instruction set.
-pub(crate) const ROWS: usize = 12;
-
-/// Rows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
-pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
-    match isa.level() {
-        Level::Portable => (4, 16),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (6, 16),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (ROWS, 32),
-    }
-}
-
-/// The terms that the sums of a tile run over, in order: `h` times `w` times `k`, `k` fastest. In each, row `i` adds
-/// a number of `a`, at `a[i] + h * a_h + w * a_w + k * a_k`, times a row of `b`, at `b + h * b_h + w * b_w + k * b_k`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Chain {
-    pub h: usize,
-    pub w: usize,
-    pub k: usize,
-    pub a_h: isize,
-    pub a_w: isize,
-    pub a_k: isize,
-    pub b_h: isize,
-    pub b_w: isize,
-    pub b_k: isize,
-}
-
-impl Chain {
-    /// A single run over `k`, to be filled in.
-    pub(crate) const ONE: Chain = Chain { h: 1, w: 1, k: 0, a_h: 0, a_w: 0, a_k: 0, b_h: 0, b_w: 0, b_k: 0 };
-
-    /// The same terms in the same order, with the inner loops as long as they can be: the tile's innermost loop is fast,
-    /// the others are not.
-    pub(crate) fn collapsed(mut self) -> Chain {
-        for _ in 0..2 {
-            let follows = self.a_w == self.k as isize * self.a_k && self.b_w == self.k as isize * self.b_k;
-            if self.k == 1 {
-                (self.a_k, self.b_k) = (self.a_w, self.b_w);
-            } else if self.w != 1 && !follows {
-                break;
-            }
-            self.k *= self.w;
-            (self.w, self.a_w, self.b_w) = (self.h, self.a_h, self.b_h);
-            self.h = 1;
-        }
-        self
-    }
-}
-
-/// Where a tile's chains start.
-#[derive(Clone, Copy)]
-pub(crate) enum Begin {
-    Zero,
-    /// From a row of `n` numbers, the same for all rows.
-    Row(*const f32),
-    Stored,
-}
-
-/// What becomes of a tile's sums.
-#[derive(Clone, Copy)]
-pub(crate) enum End {
-    /// c = map(sum)
-    Map(Map),
-    /// c = c + sum
-    Add,
-    /// c = 0 + sum: the first of those that follow with `Add`.
-    First,
-}
-
-/// One tile: `m` rows and `n` columns of an output.
-pub(crate) struct Tile<'a> {
-    pub chain: &'a Chain,
-    /// Where each row's numbers of `a` start.
-    pub a: [*const f32; ROWS],
-    pub b: *const f32,
-    /// Where each row of the output starts.
-    pub c: [*mut f32; ROWS],
-    pub m: usize,
-    pub n: usize,
-    pub from: Begin,
-    pub to: End,
-}
-
-impl Tile<'_> {
-    /// Computes it.
-    ///
-    /// # Safety
-    /// `m` and `n` are at least 1 and at most [`tile_size`]. All numbers of `a` and all rows of `b` (`n` numbers each) that
-    /// the chain names, the `m` rows of `c` and the row that it starts from can be read, the rows of `c` written; they
-    /// overlap nothing else, and no other thread uses them.
-    #[inline(always)]
-    pub(crate) unsafe fn run(&self, isa: Isa) {
-        // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
-        unsafe {
-            match isa.level() {
-                Level::Portable => portable(self),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => avx2(self),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => avx512(self),
-            }
-        }
-    }
-}
-
-/// A vector of numbers, and the few things a tile does with it. Written by hand for each instruction set: left to itself
-/// the compiler keeps arrays of sums in memory (7 to 25 GFLOP/s instead of 115).
-///
-/// # Safety
-/// The functions may be called where the instruction set is there. `N` numbers can be read or written at `p`, or the
-/// first `n` ≤ `N` (and at least 1) in those that say so.
-trait Lanes: Copy {
-    const N: usize;
-    unsafe fn splat(x: f32) -> Self;
-    unsafe fn load(p: *const f32) -> Self;
-    /// The first `n`, then zeros.
-    unsafe fn load_first(p: *const f32, n: usize) -> Self;
-    unsafe fn store(self, p: *mut f32);
-    unsafe fn store_first(self, p: *mut f32, n: usize);
-    /// self + a·b, rounded once.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    unsafe fn add(self, other: Self) -> Self;
-    /// [`Map::ReLU`]
-    unsafe fn relu(self) -> Self;
-    /// A function of every number.
-    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self;
-}
-
-/// Eight numbers without any special instruction.
-#[derive(Clone, Copy)]
-struct Plain([f32; 8]);
-
-impl Lanes for Plain {
-    const N: usize = 8;
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Plain([x; 8])
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: as the trait says.
-        Plain(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn load_first(p: *const f32, n: usize) -> Self {
-        // SAFETY: as the trait says.
-        Plain(std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 }))
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: as the trait says.
-        unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, p: *mut f32, n: usize) {
-        for (i, x) in self.0.into_iter().enumerate().take(n) {
-            // SAFETY: as the trait says.
-            unsafe { *p.add(i) = x }
-        }
-    }
-    #[inline(always)]
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        Plain(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])))
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        Plain(self.0.map(|x| Map::ReLU.value(x)))
-    }
-    #[inline(always)]
-    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-        Plain(self.0.map(f))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::Lanes;
-
-    /// All ones, then all zeros: eight of them from `8 - n` on mask the first `n` lanes.
-    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    #[inline(always)]
-    unsafe fn first(n: usize) -> __m256i {
-        // SAFETY: n ≤ 8, so the eight lie within the sixteen.
-        unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()) }
-    }
-
-    impl Lanes for __m256 {
-        const N: usize = 8;
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as the trait says, here and below.
-            unsafe { _mm256_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm256_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(p: *const f32, n: usize) -> Self {
-            // SAFETY: see `splat`; lanes that are masked are not read.
-            unsafe { _mm256_maskload_ps(p, first(n)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            // SAFETY: see `splat`.
-            unsafe { _mm256_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, p: *mut f32, n: usize) {
-            // SAFETY: see `splat`; lanes that are masked are not written.
-            unsafe { _mm256_maskstore_ps(p, first(n), self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm256_add_ps(self, other) }
-        }
-        #[inline(always)]
-        unsafe fn relu(self) -> Self {
-            // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
-            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(self, _mm256_setzero_ps()), self) }
-        }
-        #[inline(always)]
-        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-            // SAFETY: both are eight numbers, any bits of which are some.
-            let mut numbers: [f32; 8] = unsafe { std::mem::transmute(self) };
-            for x in &mut numbers {
-                *x = f(*x);
-            }
-            // SAFETY: as above.
-            unsafe { std::mem::transmute(numbers) }
-        }
-    }
-
-    impl Lanes for __m512 {
-        const N: usize = 16;
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as the trait says, here and below.
-            unsafe { _mm512_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(p: *const f32, n: usize) -> Self {
-            // SAFETY: see `splat`; lanes that are masked are not read.
-            unsafe { _mm512_maskz_loadu_ps((0xffff_u32 >> (16 - n)) as u16, p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            // SAFETY: see `splat`.
-            unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, p: *mut f32, n: usize) {
-            // SAFETY: see `splat`; lanes that are masked are not written.
-            unsafe { _mm512_mask_storeu_ps(p, (0xffff_u32 >> (16 - n)) as u16, self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm512_add_ps(self, other) }
-        }
-        #[inline(always)]
-        unsafe fn relu(self) -> Self {
-            // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
-            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self, _mm512_setzero_ps()), self) }
-        }
-        #[inline(always)]
-        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-            // SAFETY: both are sixteen numbers, any bits of which are some.
-            let mut numbers: [f32; 16] = unsafe { std::mem::transmute(self) };
-            for x in &mut numbers {
-                *x = f(*x);
-            }
-            // SAFETY: as above.
-            unsafe { std::mem::transmute(numbers) }
-        }
-    }
-}
-
-/// `R` rows of `W` vectors; the last vector has the first `tile.n - (W - 1) * V::N` lanes when `PART`.
-///
-/// # Safety
-/// As [`Tile::run`], where the instruction set of `V` is there.
-#[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const W: usize, const PART: bool>(t: &Tile) {
-    let last = t.n - (W - 1) * V::N;
-    // SAFETY: what is read and written is what the caller allows: `n` numbers of each row, of `m` = R rows. Addresses are
-    // computed with wrapping arithmetic, because the last steps leave the slices.
-    unsafe {
-        let load = |p: *const f32, w: usize| {
-            let p = p.wrapping_add(w * V::N);
-            if PART && w == W - 1 { V::load_first(p, last) } else { V::load(p) }
-        };
-        let c = &t.c[..R];
-        let mut sums = [[V::splat(0.0); W]; R];
-        match t.from {
-            Begin::Zero => {}
-            Begin::Row(row) => {
-                let row: [V; W] = std::array::from_fn(|w| load(row, w));
-                sums = [row; R];
-            }
-            Begin::Stored => {
-                for i in 0..R {
-                    for (w, sum) in sums[i].iter_mut().enumerate() {
-                        *sum = load(c[i], w);
-                    }
-                }
-            }
-        }
-        let Chain { h, w, k, a_h, a_w, a_k, b_h, b_w, b_k } = *t.chain;
-        let a: [*const f32; R] = std::array::from_fn(|i| t.a[i]);
-        for y in 0..h as isize {
-            for x in 0..w as isize {
-                let mut at = y * a_h + x * a_w;
-                let mut b = t.b.wrapping_offset(y * b_h + x * b_w);
-                for _ in 0..k {
-                    let row: [V; W] = std::array::from_fn(|w| load(b, w));
-                    for i in 0..R {
-                        let factor = V::splat(*a[i].wrapping_offset(at));
-                        for w in 0..W {
-                            sums[i][w] = sums[i][w].add_product(factor, row[w]);
-                        }
-                    }
-                    at += a_k;
-                    b = b.wrapping_offset(b_k);
-                }
-            }
-        }
-        match t.to {
-            End::Map(Map::ReLU) => {
-                for sum in sums.as_flattened_mut() {
-                    *sum = sum.relu();
-                }
-            }
-            End::Map(_) => {}
-            End::Add => {
-                for i in 0..R {
-                    for (w, sum) in sums[i].iter_mut().enumerate() {
-                        *sum = load(c[i], w).add(*sum);
-                    }
-                }
-            }
-            End::First => {
-                for sum in sums.as_flattened_mut() {
-                    *sum = V::splat(0.0).add(*sum);
-                }
-            }
-        }
-        for i in 0..R {
-            for (w, sum) in sums[i].into_iter().enumerate() {
-                let p = c[i].wrapping_add(w * V::N);
-                if PART && w == W - 1 { sum.store_first(p, last) } else { sum.store(p) }
-            }
-        }
-    }
-}
-
-/// The functions that are too long for the tile's registers, on what has been stored.
-///
-/// # Safety
-/// As [`tile`], of any size.
-#[inline(always)]
-unsafe fn map_tile<V: Lanes>(t: &Tile, map: Map) {
-    match map {
-        Map::Identity | Map::ReLU => {}
-        // SAFETY: the caller's promises, here and below.
-        Map::LeakyReLU(slope) => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::LeakyReLU(slope).value(x),
-            )
-        },
-        // SAFETY: see above.
-        Map::Tanh => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::Tanh.value(x),
-            )
-        },
-        // SAFETY: see above.
-        Map::Sigmoid => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::Sigmoid.value(x),
-            )
-        },
-    }
-}
-
-/// A function of every number of the output.
-///
-/// # Safety
-/// As [`map_tile`].
-#[inline(always)]
-unsafe fn each<V: Lanes>(t: &Tile, f: impl Fn(f32) -> f32) {
-    for &row in &t.c[..t.m] {
-        for j in (0..t.n).step_by(V::N) {
-            let (p, left) = (row.wrapping_add(j), t.n - j);
-            // SAFETY: numbers of a row of the output below `n`.
-            unsafe {
-                if left >= V::N {
-                    V::load(p).each(&f).store(p);
-                } else {
-                    V::load_first(p, left).each(&f).store_first(p, left);
-                }
-            }
-        }
-    }
-}
-
-/// Defines the function that runs a tile of any size on one instruction set.
-macro_rules! tiles {
-    ($(#[$cfg:meta])? $name:ident, $vector:ty, $(#[$feature:meta])?, $($rows:literal)+) => {
-        /// # Safety
-        /// As [`Tile::run`], where the instruction set is there.
-        $(#[$cfg])?
-        unsafe fn $name(t: &Tile) {
-            /// # Safety
-            /// As [`tile`].
-            $(#[$feature])?
-            unsafe fn one<const R: usize, const W: usize, const PART: bool>(t: &Tile) {
-                // SAFETY: the same promises.
-                unsafe { tile::<$vector, R, W, PART>(t) }
-            }
-            /// # Safety
-            /// As [`map_tile`].
-            $(#[$feature])?
-            unsafe fn mapped(t: &Tile, map: Map) {
-                // SAFETY: the same promises.
-                unsafe { map_tile::<$vector>(t, map) }
-            }
-            let lanes = <$vector as Lanes>::N;
-            // SAFETY: the caller's promises.
-            unsafe {
-                match (t.m, t.n > lanes, t.n.is_multiple_of(lanes)) {
-                    $(
-                        ($rows, true, true) => one::<$rows, 2, false>(t),
-                        ($rows, true, false) => one::<$rows, 2, true>(t),
-                        ($rows, false, true) => one::<$rows, 1, false>(t),
-                        ($rows, false, false) => one::<$rows, 1, true>(t),
-                    )+
-                    _ => unreachable!("a tile of {} rows", t.m),
-                }
-                if let End::Map(map) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
-                    mapped(t, map);
-                }
-            }
-        }
-    };
-}
-
-tiles!(portable, Plain, , 1 2 3 4);
-tiles!(#[cfg(target_arch = "x86_64")] avx2, std::arch::x86_64::__m256, #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6);
-tiles!(
-    #[cfg(target_arch = "x86_64")] avx512, std::arch::x86_64::__m512,
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], 1 2 3 4 5 6 7 8 9 10 11 12
-);
 
 // --------------------------------------------------------------------------------------------------------- column sums
 
@@ -932,6 +424,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Pool;
     use crate::math::testing::{cases, running, shape_is};
+    use crate::tile::ROWS;
 
     /// Numbers for the tests of this crate's products: in [-1, 1], some of them 0, the others with all their digits (sums of
     /// short ones are exact in any order, and would show nothing).

@@ -80,7 +80,7 @@ impl Op for Linear {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, w, y) = (l.read(0), l.read(1), l.write(0));
-        let (k, n, map) = (x.layout.n, y.layout.n, self.map);
+        let (k, n, map) = (x.layout.n, y.layout.columns(), self.map);
         let (lx, lw, ly) = (x.layout.ld, w.layout.ld, y.layout.ld);
         let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, ldc: ly };
         if l.reads() == 3 {
@@ -173,12 +173,12 @@ impl Op for InputGrad {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, w, dx, wt) = (l.read(0), l.read(1), l.write(0), l.scratch());
-        let (i, o) = (dx.layout.n, dy.layout.n);
+        let (i, o, n) = (dx.layout.n, dy.layout.n, dx.layout.columns());
         let (ly, lw, lx) = (dy.layout.ld, w.layout.ld, dx.layout.ld);
         let t = Transpose { samples: 1, rows: i, cols: o, src_stride: 0, lds: lw, dst_stride: 0, ldd: lx };
         l.kernel([w.span], [wt], [], [], move |run, s| transpose(run.cpu, &t, s.read[0], s.write[0]));
         l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
-            let p = Product { m: run.batch(), n: i, k: o, rsa: ly, csa: 1, ldb: lx, ldc: lx };
+            let p = Product { m: run.batch(), n, k: o, rsa: ly, csa: 1, ldb: lx, ldc: lx };
             matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], Start::Zero, Map::Identity);
         });
     }

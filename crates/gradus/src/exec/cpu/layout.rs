@@ -2,7 +2,8 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Rows are padded to whole registers, but for images of fewer than 16 channels, which would grow too much.
+//! lanes. Rows are padded to whole registers, but for images of fewer than 16 channels, which would grow too much; long rows
+//! never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use crate::program::Info;
@@ -10,9 +11,10 @@ use crate::program::Info;
 /// Numbers in the widest vector register.
 pub const LANES: usize = 16;
 
-/// `n` padded to whole registers.
+/// `n` padded to whole registers, and to one more where rows would lie so that they share few lines of a cache.
 pub fn lanes(n: usize) -> usize {
-    n.next_multiple_of(LANES)
+    let whole = n.next_multiple_of(LANES);
+    if whole >= 256 && whole.is_multiple_of(128) { whole + LANES } else { whole }
 }
 
 /// Where the numbers of a value are.
@@ -45,6 +47,12 @@ impl Layout {
     /// Numbers of a sample with padding.
     pub fn sample(&self) -> usize {
         self.group * self.ld
+    }
+
+    /// How many columns a product should compute. Whole registers are quicker to store than parts, and what comes to lie in the
+    /// padding is never looked at; but a few columns fit into half a register.
+    pub fn columns(&self) -> usize {
+        if self.n <= LANES / 2 { self.n } else { self.n.next_multiple_of(LANES).min(self.ld) }
     }
 
     /// Numbers of `batch` samples without padding.

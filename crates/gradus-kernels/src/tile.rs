@@ -1,0 +1,391 @@
+//! The register tile that products and convolutions are made of.
+//!
+//! It holds a few rows × two vectors of an output in registers and walks the summed dimension once. Its bits do not
+//! depend on its size: every number of the output is one chain of fused multiply-adds of its own. So each instruction set
+//! has the size that suits it, and numbers of an output can be spread over threads at will.
+
+use crate::Isa;
+use crate::isa::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::Half;
+use crate::lanes::{Lanes, Plain};
+use crate::pointwise::Map;
+
+/// The most rows a tile has on any instruction set.
+pub(crate) const ROWS: usize = 12;
+
+/// Rows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
+pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
+    match isa.level() {
+        Level::Portable => (4, 16),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (6, 16),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (ROWS, 32),
+    }
+}
+
+/// The terms that the sums of a tile run over, in order: `h` times `w` times `k`, `k` fastest. In each, row `i` adds
+/// a number of `a`, at `a[i] + h * a_h + w * a_w + k * a_k`, times a row of `b`, at `b + h * b_h + w * b_w + k * b_k`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chain {
+    pub h: usize,
+    pub w: usize,
+    pub k: usize,
+    pub a_h: isize,
+    pub a_w: isize,
+    pub a_k: isize,
+    pub b_h: isize,
+    pub b_w: isize,
+    pub b_k: isize,
+}
+
+impl Chain {
+    /// A single run over `k`, to be filled in.
+    pub(crate) const ONE: Chain = Chain { h: 1, w: 1, k: 0, a_h: 0, a_w: 0, a_k: 0, b_h: 0, b_w: 0, b_k: 0 };
+
+    /// The same terms in the same order, with the inner loops as long as they can be: the tile's innermost loop is fast,
+    /// the others are not.
+    pub(crate) fn collapsed(mut self) -> Chain {
+        for _ in 0..2 {
+            let follows = self.a_w == self.k as isize * self.a_k && self.b_w == self.k as isize * self.b_k;
+            if self.k == 1 {
+                (self.a_k, self.b_k) = (self.a_w, self.b_w);
+            } else if self.w != 1 && !follows {
+                break;
+            }
+            self.k *= self.w;
+            (self.w, self.a_w, self.b_w) = (self.h, self.a_h, self.b_h);
+            self.h = 1;
+        }
+        self
+    }
+}
+
+/// Where a tile's chains start.
+#[derive(Clone, Copy)]
+pub(crate) enum Begin {
+    Zero,
+    /// From a row of `n` numbers, the same for all rows.
+    Row(*const f32),
+    Stored,
+}
+
+/// What becomes of a tile's sums.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// c = map(sum)
+    Map(Map),
+    /// c = c + sum
+    Add,
+    /// c = 0 + sum: the first of those that follow with `Add`.
+    First,
+}
+
+/// Where the rows of a tile lie. `a` is walked along; a place on the way is the same for all rows.
+pub(crate) trait Rows: Copy {
+    /// Whether chains are a single run over `k`, which is quicker to start.
+    const ONE_RUN: bool;
+    type Place: Copy;
+    fn start(&self) -> Self::Place;
+    fn after(place: Self::Place, step: isize) -> Self::Place;
+    /// The number of row `i`. Places past the last are asked for, but not read.
+    fn a(&self, i: usize, place: Self::Place) -> *const f32;
+    fn c(&self, i: usize) -> *mut f32;
+}
+
+/// Rows an equal distance apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Regular<const ONE_RUN: bool> {
+    pub a: *const f32,
+    pub a_step: usize,
+    pub c: *mut f32,
+    pub c_step: usize,
+}
+
+impl<const ONE_RUN: bool> Rows for Regular<ONE_RUN> {
+    const ONE_RUN: bool = ONE_RUN;
+    /// Of rows 0, 4 and 8: the three after each need no register of their own.
+    type Place = [*const f32; ROWS / 4];
+    #[inline(always)]
+    fn start(&self) -> Self::Place {
+        std::array::from_fn(|i| self.a.wrapping_add(4 * i * self.a_step))
+    }
+    #[inline(always)]
+    fn after(place: Self::Place, step: isize) -> Self::Place {
+        place.map(|p| p.wrapping_offset(step))
+    }
+    #[inline(always)]
+    fn a(&self, i: usize, place: Self::Place) -> *const f32 {
+        place[i / 4].wrapping_add(i % 4 * self.a_step)
+    }
+    #[inline(always)]
+    fn c(&self, i: usize) -> *mut f32 {
+        self.c.wrapping_add(i * self.c_step)
+    }
+}
+
+/// Rows that start anywhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Anywhere {
+    pub a: [*const f32; ROWS],
+    pub c: [*mut f32; ROWS],
+}
+
+impl Anywhere {
+    /// To be filled in.
+    pub(crate) const NOWHERE: Anywhere = Anywhere { a: [std::ptr::null(); ROWS], c: [std::ptr::null_mut(); ROWS] };
+}
+
+impl Rows for Anywhere {
+    const ONE_RUN: bool = false;
+    type Place = isize;
+    #[inline(always)]
+    fn start(&self) -> isize {
+        0
+    }
+    #[inline(always)]
+    fn after(place: isize, step: isize) -> isize {
+        place + step
+    }
+    #[inline(always)]
+    fn a(&self, i: usize, place: isize) -> *const f32 {
+        self.a[i].wrapping_offset(place)
+    }
+    #[inline(always)]
+    fn c(&self, i: usize) -> *mut f32 {
+        self.c[i]
+    }
+}
+
+/// One tile: `m` rows and `n` columns of an output.
+pub(crate) struct Tile<'a, R> {
+    pub chain: &'a Chain,
+    pub rows: R,
+    pub b: *const f32,
+    pub m: usize,
+    pub n: usize,
+    pub from: Begin,
+    pub to: End,
+}
+
+impl<R: Rows> Tile<'_, R> {
+    /// Computes it.
+    ///
+    /// # Safety
+    /// `m` and `n` are at least 1 and at most [`tile_size`]. All numbers of `a` and all rows of `b` (`n` numbers each) that
+    /// the chain names (one run, where the rows are for one), the `m` rows of `c` and the row that it starts from can be
+    /// read, the rows of `c` written; they overlap nothing else, and no other thread uses them.
+    #[inline(always)]
+    pub(crate) unsafe fn run(&self, isa: Isa) {
+        // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
+        unsafe {
+            match isa.level() {
+                Level::Portable => portable(self),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2(self),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => avx512(self),
+            }
+        }
+    }
+}
+
+/// `R` rows of `W` vectors; the last vector has the first `tile.n - (W - 1) * V::N` lanes when `PART`.
+///
+/// # Safety
+/// As [`Tile::run`], where the instruction set of `V` is there.
+#[inline(always)]
+unsafe fn tile<V: Lanes, A: Rows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
+    let last = t.n - (W - 1) * V::N;
+    // SAFETY: what is read and written is what the caller allows: `n` numbers of each row, of `m` = R rows. Addresses are
+    // computed with wrapping arithmetic, because the last steps leave the slices.
+    unsafe {
+        let load = |p: *const f32, w: usize| {
+            let p = p.wrapping_add(w * V::N);
+            if PART && w == W - 1 { V::load_first(p, last) } else { V::load(p) }
+        };
+        let rows = t.rows;
+        let mut sums = [[V::splat(0.0); W]; R];
+        match t.from {
+            Begin::Zero => {}
+            Begin::Row(row) => {
+                let row: [V; W] = std::array::from_fn(|w| load(row, w));
+                sums = [row; R];
+            }
+            Begin::Stored => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (w, sum) in sums.iter_mut().enumerate() {
+                        *sum = load(rows.c(i), w);
+                    }
+                }
+            }
+        }
+        let Chain { h, w, k, a_h, a_w, a_k, b_h, b_w, b_k } = *t.chain;
+        let mut run = |mut place: A::Place, mut b: *const f32| {
+            for _ in 0..k {
+                let row: [V; W] = std::array::from_fn(|w| load(b, w));
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let factor = V::splat(*rows.a(i, place));
+                    for (sum, row) in sums.iter_mut().zip(row) {
+                        *sum = sum.add_product(factor, row);
+                    }
+                }
+                place = A::after(place, a_k);
+                b = b.wrapping_offset(b_k);
+            }
+        };
+        if A::ONE_RUN {
+            run(rows.start(), t.b);
+        } else {
+            for y in 0..h as isize {
+                for x in 0..w as isize {
+                    run(A::after(rows.start(), y * a_h + x * a_w), t.b.wrapping_offset(y * b_h + x * b_w));
+                }
+            }
+        }
+        match t.to {
+            End::Map(Map::ReLU) => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = sum.relu();
+                }
+            }
+            End::Map(_) => {}
+            End::Add => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (w, sum) in sums.iter_mut().enumerate() {
+                        *sum = load(rows.c(i), w).add(*sum);
+                    }
+                }
+            }
+            End::First => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = V::splat(0.0).add(*sum);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (w, sum) in sums.into_iter().enumerate() {
+                let p = rows.c(i).wrapping_add(w * V::N);
+                if PART && w == W - 1 { sum.store_first(p, last) } else { sum.store(p) }
+            }
+        }
+    }
+}
+
+/// The functions that are too long for the tile's registers, on what has been stored.
+///
+/// # Safety
+/// As [`tile`], of any size.
+#[inline(always)]
+unsafe fn map_tile<V: Lanes>(t: &Tile<impl Rows>, map: Map) {
+    match map {
+        Map::Identity | Map::ReLU => {}
+        // SAFETY: the caller's promises, here and below.
+        Map::LeakyReLU(slope) => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::LeakyReLU(slope).value(x),
+            )
+        },
+        // SAFETY: see above.
+        Map::Tanh => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::Tanh.value(x),
+            )
+        },
+        // SAFETY: see above.
+        Map::Sigmoid => unsafe {
+            each::<V>(
+                t,
+                #[inline(always)]
+                |x| Map::Sigmoid.value(x),
+            )
+        },
+    }
+}
+
+/// A function of every number of the output.
+///
+/// # Safety
+/// As [`map_tile`].
+#[inline(always)]
+unsafe fn each<V: Lanes>(t: &Tile<impl Rows>, f: impl Fn(f32) -> f32) {
+    for row in (0..t.m).map(|i| t.rows.c(i)) {
+        for j in (0..t.n).step_by(V::N) {
+            let (p, left) = (row.wrapping_add(j), t.n - j);
+            // SAFETY: numbers of a row of the output below `n`.
+            unsafe {
+                if left >= V::N {
+                    V::load(p).each(&f).store(p);
+                } else {
+                    V::load_first(p, left).each(&f).store_first(p, left);
+                }
+            }
+        }
+    }
+}
+
+/// Defines the function that runs a tile of any size on one instruction set, with the vector it has for wide rows and the one
+/// for narrow ones.
+macro_rules! tiles {
+    ($(#[$cfg:meta])? $name:ident, $wide:ty, $narrow:ty, $(#[$feature:meta])?, $($rows:literal)+) => {
+        /// # Safety
+        /// As [`Tile::run`], where the instruction set is there.
+        $(#[$cfg])?
+        unsafe fn $name<A: Rows>(t: &Tile<A>) {
+            /// # Safety
+            /// As [`tile`].
+            $(#[$feature])?
+            unsafe fn wide<A: Rows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
+                // SAFETY: the same promises.
+                unsafe { tile::<$wide, A, R, W, PART>(t) }
+            }
+            /// # Safety
+            /// As [`tile`].
+            $(#[$feature])?
+            unsafe fn narrow<A: Rows, const R: usize>(t: &Tile<A>) {
+                // SAFETY: the same promises.
+                unsafe { tile::<$narrow, A, R, 1, true>(t) }
+            }
+            /// # Safety
+            /// As [`map_tile`].
+            $(#[$feature])?
+            unsafe fn mapped<A: Rows>(t: &Tile<A>, map: Map) {
+                // SAFETY: the same promises.
+                unsafe { map_tile::<$wide>(t, map) }
+            }
+            let lanes = <$wide as Lanes>::N;
+            let is_narrow = <$narrow as Lanes>::N < lanes && t.n <= <$narrow as Lanes>::N;
+            // SAFETY: the caller's promises.
+            unsafe {
+                match (t.m, is_narrow, t.n > lanes, t.n.is_multiple_of(lanes)) {
+                    $(
+                        ($rows, true, ..) => narrow::<A, $rows>(t),
+                        ($rows, _, true, true) => wide::<A, $rows, 2, false>(t),
+                        ($rows, _, true, false) => wide::<A, $rows, 2, true>(t),
+                        ($rows, _, false, true) => wide::<A, $rows, 1, false>(t),
+                        ($rows, _, false, false) => wide::<A, $rows, 1, true>(t),
+                    )+
+                    _ => unreachable!("a tile of {} rows", t.m),
+                }
+                if let End::Map(map) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
+                    mapped(t, map);
+                }
+            }
+        }
+    };
+}
+
+tiles!(portable, Plain, Plain, , 1 2 3 4);
+tiles!(
+    #[cfg(target_arch = "x86_64")] avx2, std::arch::x86_64::__m256, std::arch::x86_64::__m256,
+    #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6
+);
+tiles!(
+    #[cfg(target_arch = "x86_64")] avx512, std::arch::x86_64::__m512, Half,
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], 1 2 3 4 5 6 7 8 9 10 11 12
+);
