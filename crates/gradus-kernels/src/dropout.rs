@@ -44,24 +44,62 @@ pub fn kept(key: [u32; 2], step: u64, e: u64, threshold: u64) -> bool {
     u64::from(word) >= threshold
 }
 
+/// All ones where an element is kept, else 0, for sixteen elements: `e` and every `stride`-th after it.
+#[inline(always)]
+fn masks(key: [u32; 2], step: u64, e: u64, stride: u64, threshold: u64) -> [u32; LANES] {
+    let mut masks = [0; LANES];
+    let high = e >> 32;
+    if (e + (LANES as u64 - 1) * stride) >> 32 == high {
+        // With one upper half for all, three of the twenty products are the same in every lane: here the compiler sees it.
+        for (l, m) in masks.iter_mut().enumerate() {
+            let e = high << 32 | (e + l as u64 * stride) & 0xFFFF_FFFF;
+            *m = u32::from(kept(key, step, e, threshold)).wrapping_neg();
+        }
+    } else {
+        for (l, m) in masks.iter_mut().enumerate() {
+            *m = u32::from(kept(key, step, e + l as u64 * stride, threshold)).wrapping_neg();
+        }
+    }
+    masks
+}
+
 /// How many times as long random words take as a copy.
-const EFFORT: usize = 32;
+const EFFORT: usize = 8;
+
+/// x·scale where the mask is all ones, else 0: no branch, as it would be guessed wrong half of the time.
+#[inline(always)]
+fn masked(x: f32, scale: f32, mask: u32) -> f32 {
+    f32::from_bits((x * scale).to_bits() & mask)
+}
 
 simd! {
     /// These samples, which `x` and `y` begin with.
     fn dropout_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
-        let (group, n) = (d.group as u64, d.n as u64);
+        let Dropout { group, n, ld, key, step, .. } = *d;
+        // Sixteen masks are those of a row's columns, or of a column's rows where that wastes fewer: few channels, many pixels.
+        let down = ld == n && n * group.div_ceil(LANES) < group * n.div_ceil(LANES);
         for (i, b) in samples.enumerate() {
-            for r in 0..d.group {
-                let row = (i * d.group + r) * d.ld;
-                let first = b as u64 * group * n + r as u64;
-                for j in (0..d.n).step_by(LANES) {
-                    let width = LANES.min(d.n - j);
+            let first = b as u64 * (group * n) as u64;
+            if down {
+                for j in 0..n {
+                    for r in (0..group).step_by(LANES) {
+                        let masks = masks(key, step, first + (j * group + r) as u64, 1, threshold);
+                        for (l, m) in masks[..LANES.min(group - r)].iter().enumerate() {
+                            let at = (i * group + r + l) * n + j;
+                            y[at] = masked(x[at], scale, *m);
+                        }
+                    }
+                }
+                continue;
+            }
+            for r in 0..group {
+                let row = (i * group + r) * ld;
+                for j in (0..n).step_by(LANES) {
+                    let width = LANES.min(n - j);
                     let mut v = load(x, row + j, width, 0.0);
-                    let e = first + j as u64 * group;
-                    for (l, v) in v.iter_mut().enumerate() {
-                        let kept = kept(d.key, d.step, e + l as u64 * group, threshold);
-                        *v = if kept { *v * scale } else { 0.0 };
+                    let masks = masks(key, step, first + (j * group + r) as u64, group as u64, threshold);
+                    for (v, m) in v.iter_mut().zip(masks) {
+                        *v = masked(*v, scale, m);
                     }
                     store(y, row + j, width, &v);
                 }
@@ -149,6 +187,60 @@ mod tests {
         let e = (1u64 << 32) + 5;
         let want = philox4x32_10([1, 2], [5, 1, 3, 0])[0];
         assert!(kept([1, 2], 3, e, u64::from(want)) && !kept([1, 2], 3, e, u64::from(want) + 1));
+    }
+
+    simd! {
+        fn masks_kernel(d: &Dropout, e: u64, stride: u64, threshold: u64) -> [u32; LANES] {
+            masks(d.key, d.step, e, stride, threshold)
+        }
+    }
+
+    #[test]
+    fn masks_are_of_single_elements() {
+        let d = Dropout { samples: 1, group: 1, n: 1, ld: 1, key: [7, 8], step: 9 << 31, p: 0.5 };
+        let (far, threshold) = (1u64 << 32, threshold(d.p));
+        // Before, across and behind the 2³² where the upper half of the counter changes.
+        for (e, stride) in [0, 1, 6, far - 16, far - 15, far - 3, far - 1, far, 3 * far - 7, 5 * far + 2]
+            .into_iter()
+            .flat_map(|e| [1, 3, 196, far / 16, far].map(|stride| (e, stride)))
+        {
+            let want =
+                std::array::from_fn(
+                    |l| if kept(d.key, d.step, e + l as u64 * stride, threshold) { u32::MAX } else { 0 },
+                );
+            for isa in crate::Isa::available() {
+                assert_eq!(masks_kernel(isa, &d, e, stride, threshold), want, "{e} by {stride} on {isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_and_odd_sizes() {
+        // Vectors, images of few and of many channels, rows with and without padding; long enough to be shared out.
+        for (samples, group, n, ld) in [
+            (3, 1, 5003, 5003),
+            (1501, 1, 7, 16),
+            (5, 577, 6, 6),
+            (5, 577, 6, 9),
+            (7, 31, 33, 33),
+            (7, 31, 33, 48),
+            (2, 50, 99, 99),
+        ] {
+            let d = Dropout { samples, group, n, ld, key: [samples as u32, 5], step: 6, p: 0.4 };
+            let x = Random::new(n as u32).rows(samples * group, n, ld);
+            let [y] = everywhere(|cpu| {
+                let mut y = vec![5.0; extent(samples * group, n, ld)];
+                dropout(cpu, &d, &x, &mut y);
+                [y]
+            });
+            for e in 0..samples * group * n {
+                let (b, j, r) = (e / n / group, e / group % n, e % group);
+                let at = (b * group + r) * ld + j;
+                let want =
+                    if kept(d.key, d.step, e as u64, threshold(d.p)) { x[at] * (1.0 / 0.6f64) as f32 } else { 0.0 };
+                assert_eq!(y[at].to_bits(), want.to_bits(), "element {e} of {d:?}");
+            }
+        }
     }
 
     #[test]
