@@ -75,6 +75,11 @@ pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
         "transpose: the target has {} numbers, too few for {t:?}",
         dst.len()
     );
+    // A column that becomes a row, or a row that becomes a column: the numbers stay in order.
+    let n = rows * cols;
+    if ((cols, lds) == (1, 1) || (rows, ldd) == (1, 1)) && (samples == 1 || src_stride >= n) {
+        return copy_rows(cpu, samples, n, src, src_stride.max(n), dst, dst_stride.max(n));
+    }
     let work = Work::Bytes(samples.saturating_mul(rows).saturating_mul(cols).saturating_mul(8));
     let out = Output::new(dst);
     // A unit is a band of 16 rows of the target.
@@ -155,6 +160,12 @@ mod tests {
             [(1, 1, 1), (3, 16, 36), (2, 49, 33), (1, 25, 64), (4, 32, 16), (5, 3, 196), (0, 4, 4), (7, 130, 150)]
         {
             check_transpose(&machines, &mut numbers, samples, rows, cols);
+        }
+        // Some of these lie one number apart.
+        for _ in 0..12 {
+            let (samples, n) = (numbers.pick(1..4), numbers.pick(1..50));
+            check_transpose(&machines, &mut numbers, samples, n, 1);
+            check_transpose(&machines, &mut numbers, samples, 1, n);
         }
         cases("transpose", 200, |seed| {
             let mut numbers = Numbers::new(seed.into());

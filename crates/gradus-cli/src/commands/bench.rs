@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use gradus::data::Split;
 use gradus::exec::cpu::Isa;
+use gradus::metrics::EVAL_BATCH;
 use gradus::model::Session;
 use gradus::net::{Graph, Net, Options};
 use gradus::program::{Phase, Roots, compile};
@@ -338,7 +339,7 @@ impl Subject<'_> {
         let model = Model::from_file(self.net(0, 1)?.to_file(&IndexMap::new()), &Registry::new())?;
         let x = &self.split.test.inputs[0];
         let numbers: Vec<f32> = x.iter().take(samples * x.len() / x.shape()[0]).copied().collect();
-        let mut sessions: Vec<_> = (0..self.threads).map(|_| model.session(samples.min(BATCH))).collect();
+        let mut sessions: Vec<_> = (0..self.threads).map(|_| model.session(samples.min(EVAL_BATCH))).collect();
         let predict = |session: &mut Session, n: usize| -> Outcome {
             for _ in 0..n {
                 black_box(session.predict_prepared(&numbers)?);
@@ -359,9 +360,6 @@ impl Subject<'_> {
         Ok(Measured { times, cost: Some(self.cost_of_prediction(samples)), allocations: Some(allocations) })
     }
 }
-
-/// Samples that a session predicts at a time.
-const BATCH: usize = 250;
 
 /// From the start of the program to its end.
 fn start() -> Outcome<Measured> {

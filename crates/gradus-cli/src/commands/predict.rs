@@ -6,6 +6,7 @@ use clap::Args;
 use gradus::data::{read_array, write_array};
 use gradus::error::Kind;
 use gradus::layers::shape_text;
+use gradus::metrics::EVAL_BATCH;
 use gradus::net::check_name;
 use gradus::{Error, Model};
 use serde::Serialize;
@@ -14,9 +15,6 @@ use super::eval::as_samples;
 use crate::failure::{Outcome, wrong};
 use crate::print::{self, many};
 use crate::subject::same_file;
-
-/// Samples that run in one go.
-const BATCH: usize = 256;
 
 /// Run a model on samples of a file
 ///
@@ -76,7 +74,7 @@ impl Predict {
         };
         let samples = as_samples(read_array(&self.input)?, &info.shape, &self.input)?;
         let n = samples.shape()[0];
-        let batch = n.min(BATCH);
+        let batch = n.min(EVAL_BATCH);
         let mut session = if folder { model.session_all(batch) } else { model.session(batch) };
         let outputs = session.predict_array(&samples, self.prepared)?;
         if folder {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gradus::data::{Dataset, Normalisation, Split, Target};
 use gradus::error::{Kind, Result};
-use gradus::metrics::{Evaluation, class};
+use gradus::metrics::{EVAL_BATCH, Evaluation, class};
 use gradus::model::ModelFile;
 use gradus::net::{Graph, Net, Options};
 use gradus::rng::Seed;
@@ -183,14 +183,11 @@ pub(super) fn bits(file: &ModelFile) -> String {
     format!("{hash:016x}")
 }
 
-/// Samples a session predicts at a time.
-const BATCH: usize = 250;
-
 /// The predicted classes of the test samples, for every loss that judges classes.
 fn predictions(model: &Model, test: &Dataset) -> Result<Option<Predictions>> {
     let graph = model.graph();
     let Some((_, inputs)) = test.inputs.first().filter(|_| test.inputs.len() == 1) else { return Ok(None) };
-    let outputs = model.session_all(BATCH).predict_array(inputs, true)?;
+    let outputs = model.session_all(EVAL_BATCH).predict_array(inputs, true)?;
     let mut of = IndexMap::new();
     for loss in &graph.losses {
         let branch = &graph.branches[loss.branch];
@@ -221,7 +218,7 @@ fn grid(model: &Model) -> Result<Option<Grid>> {
     let at = |i: usize| (i as f32 + 0.5) / GRID as f32;
     let points =
         ArrayD::from_shape_fn(vec![GRID * GRID, 2], |p| if p[1] == 0 { at(p[0] % GRID) } else { at(p[0] / GRID) });
-    let y = model.session(BATCH).predict_array(&points, false)?;
+    let y = model.session(EVAL_BATCH).predict_array(&points, false)?;
     let y: Vec<f32> = y[0].1.iter().copied().collect();
     let values = if outputs[0] == 1 {
         y.iter().map(|y| y - 0.5).collect()

@@ -17,8 +17,9 @@ use crate::losses::Reduction;
 use crate::net::{Graph, LossNode, Net, Output};
 use crate::spec::suggest;
 
-/// Samples that are evaluated at a time. A constant, because sums of losses depend on it in the last bits.
-const EVAL_BATCH: usize = 250;
+/// Samples that are evaluated at a time: what comes of so many images stays in the second cache. A constant, because sums of
+/// losses depend on it in the last bits.
+pub const EVAL_BATCH: usize = 50;
 
 /// How a network does on a data set, as it predicts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

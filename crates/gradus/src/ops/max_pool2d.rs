@@ -8,7 +8,7 @@
 use gradus_kernels::pooling;
 
 use super::{Case, Cost, Map, Op, Window};
-use crate::exec::cpu::{Layout, Lower};
+use crate::exec::cpu::{LANES, Layout, Lower};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -34,7 +34,9 @@ impl Emit<'_> {
 /// The kernel's description of it, for no samples yet.
 fn kernel(window: Window, x: &[usize], ldx: usize, ldy: usize) -> pooling::Window {
     let Window { kernel, stride, padding } = window;
-    pooling::Window { batch: 0, c: x[0], h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
+    // Whole registers are quicker: what lies in the padding is pooled too, and never looked at.
+    let c = x[0].next_multiple_of(LANES).min(ldx).min(ldy);
+    pooling::Window { batch: 0, c, h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
 }
 
 /// The kernels keep positions as they keep numbers.

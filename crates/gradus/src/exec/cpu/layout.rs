@@ -2,14 +2,17 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Rows are padded to whole registers, but for images of fewer than 16 channels, which would grow too much; long rows
-//! never lie a large power of two apart.
+//! lanes. Rows are padded to whole registers, but for images of a few channels, as data come, which would grow too much; long
+//! rows never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use crate::program::Info;
 
 /// Numbers in the widest vector register.
 pub const LANES: usize = 16;
+
+/// Images of so many channels lie without padding.
+const FEW: usize = 4;
 
 /// `n` padded to whole registers, and to one more where rows would lie so that they share few lines of a cache.
 pub fn lanes(n: usize) -> usize {
@@ -34,7 +37,7 @@ pub struct Layout {
 pub fn layout(info: &Info) -> Layout {
     let d = &info.dims;
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
-        (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] < LANES { d[0] } else { lanes(d[0]) }),
+        (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] <= FEW { d[0] } else { lanes(d[0]) }),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
         (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
@@ -69,8 +72,9 @@ impl Layout {
     /// Copies one sample in from torch's order.
     pub fn pack<T: Copy>(&self, torch: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
         let outer = self.group / self.inner;
-        if self.group == 1 {
-            for (o, x) in out[..self.n].iter_mut().zip(torch) {
+        if self.group == 1 || (self.n, self.ld, self.inner) == (1, 1, 1) {
+            // A vector, or an image of one channel: the order is the same.
+            for (o, x) in out[..self.group * self.n].iter_mut().zip(torch) {
                 *o = convert(*x);
             }
             return;

@@ -17,7 +17,7 @@ mod plan;
 mod store;
 
 pub use gradus_kernels::{Cpu as Machine, Isa};
-pub use layout::{Layout, lanes, layout};
+pub use layout::{LANES, Layout, lanes, layout};
 pub use lower::{Lower, Place, Run};
 pub use plan::Plan;
 pub use store::StoreLayout;
