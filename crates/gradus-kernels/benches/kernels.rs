@@ -4,8 +4,7 @@
 //! operations only), else a number of the output. The peak of the machine is printed first. THREADS=2 takes so many threads,
 //! ISA=AVX2 other instructions.
 //!
-//! NN is a forward product, TN a weight gradient (its first operand is stored transposed). NT does not exist: plans keep a
-//! transposed copy of the weights, which makes it an NN.
+//! NN is a forward product, TN a weight gradient (its first operand is stored transposed), NT an input gradient (its second one is).
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -28,8 +27,10 @@ fn filled(len: usize) -> Buffer {
     buffer
 }
 
+/// As plans lay out rows.
 fn padded(n: usize) -> usize {
-    n.next_multiple_of(16)
+    let whole = n.next_multiple_of(16);
+    if whole >= 256 && whole.is_multiple_of(128) { whole + 16 } else { whole }
 }
 
 /// A kernel and its sizes.
@@ -76,15 +77,19 @@ const PRODUCTS: [(usize, usize, usize); 20] = [
 ];
 
 fn products(cpu: &Cpu, criterion: &mut Criterion) {
-    for (name, transposed) in [("matmul NN, FLOP", false), ("matmul TN, FLOP", true)] {
+    for (name, transposed, transposed_b) in
+        [("matmul NN, FLOP", false, false), ("matmul TN, FLOP", true, false), ("matmul NT, FLOP", false, true)]
+    {
         let mut group = Group::new(criterion, name);
         for (m, n, k) in PRODUCTS {
-            let (lda, ldb) = if transposed { (padded(m), padded(n)) } else { (padded(k), padded(n)) };
-            let (a, b, bias) = (filled(if transposed { k } else { m } * lda), filled(k * ldb), filled(n));
+            let (rows_a, lda) = if transposed { (k, padded(m)) } else { (m, padded(k)) };
+            let (rows_b, ldb) = if transposed_b { (n, padded(k)) } else { (k, padded(n)) };
+            let (a, b, bias) = (filled(rows_a * lda), filled(rows_b * ldb), filled(n));
             let (rsa, csa) = if transposed { (1, lda) } else { (lda, 1) };
-            let p = Product { m, n, k, rsa, csa, ldb, ldc: ldb };
-            let (start, then) = if transposed { (None, Map::Identity) } else { (Some(&bias), Map::ReLU) };
-            let mut c = Buffer::zeros(m * ldb);
+            let p = Product { m, n, k, rsa, csa, ldb, transposed_b, ldc: padded(n) };
+            let forward = !transposed && !transposed_b;
+            let (start, then) = if forward { (Some(&bias), Map::ReLU) } else { (None, Map::Identity) };
+            let mut c = Buffer::zeros(m * p.ldc);
             group.time(format_args!("{m}x{n}x{k}"), 2 * m * n * k, || {
                 matmul(cpu, black_box(&p), &a, &b, &mut c, start.map_or(Start::Zero, |bias| Start::Row(bias)), then);
             });

@@ -7,6 +7,7 @@ use crate::isa::Level;
 use crate::lanes::{Lanes, Plain};
 use crate::pointwise::Map;
 use crate::pool::{Output, Work};
+use crate::square::{self, SIDE};
 use crate::tile::{Begin, Chain, End, Regular, Tile, tile_size};
 use crate::{Cpu, Isa};
 
@@ -34,8 +35,10 @@ pub struct Product {
     pub rsa: usize,
     /// See `rsa`; one of the two is 1 in a plain or a transposed matrix.
     pub csa: usize,
-    /// b(k, j) is `b[k * ldb + j]`.
+    /// b(k, j) is `b[k * ldb + j]`, or `b[j * ldb + k]` where b is stored transposed.
     pub ldb: usize,
+    /// Whether it is.
+    pub transposed_b: bool,
     /// c(i, j) is `c[i * ldc + j]`.
     pub ldc: usize,
 }
@@ -47,14 +50,16 @@ pub struct Product {
 /// # Panics
 /// When a slice is shorter than the shape says, or `ldb` or `ldc` less than `n`.
 pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start: Start, map: Map) {
-    let Product { m, n, k, rsa, csa, ldb, ldc } = *p;
+    let Product { m, n, k, rsa, csa, ldb, transposed_b, ldc } = *p;
     if m == 0 || n == 0 {
         return;
     }
     if k > 0 {
         let last = (m - 1).checked_mul(rsa).zip((k - 1).checked_mul(csa)).and_then(|(i, k)| i.checked_add(k));
         assert!(last.is_some_and(|last| last < a.len()), "matmul: a has {} numbers, too few for {p:?}", a.len());
-        assert!(ldb >= n && reach(k, n, ldb) <= b.len(), "matmul: b has {} numbers, too few for {p:?}", b.len());
+        let (rows, columns) = if transposed_b { (n, k) } else { (k, n) };
+        let fits = ldb >= columns && reach(rows, columns, ldb) <= b.len();
+        assert!(fits, "matmul: b has {} numbers, too few for {p:?}", b.len());
     }
     assert!(ldc >= n && reach(m, n, ldc) <= c.len(), "matmul: c has {} numbers, too few for {p:?}", c.len());
     if let Start::Row(row) = start {
@@ -64,8 +69,8 @@ pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start
     let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, map };
     let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
     let (rows, columns) = tile_size(cpu.isa);
-    // Each part reads all of the operand that is not split: split the longer side.
-    if m >= n || n <= columns {
+    // Each part reads all of the operand that is not split: split the longer side, and a transposed b, which is copied.
+    if m >= n && !transposed_b || n <= columns {
         cpu.pool.split(work, m, rows, |range| product.block(range, 0..n));
     } else {
         cpu.pool.split(work, n, columns, |range| product.block(0..m, range));
@@ -88,7 +93,14 @@ impl Checked<'_> {
     fn block(&self, rows: Range<usize>, columns: Range<usize>) {
         // A tile reads down the columns of a transposed a. Where that is too large for the caches (8 MB), each of its terms is
         // a page of its own, and copying pays.
-        if self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= 2 << 20 {
+        let large = self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= 2 << 20;
+        if self.p.transposed_b && self.p.k > 0 {
+            // A few pages of stack are touched, whatever is used of them.
+            match self.p.k {
+                ..=64 => self.across::<{ 64 * WIDTH }>(rows, columns),
+                _ => self.across::<{ 1024 * WIDTH }>(rows, columns),
+            }
+        } else if large {
             self.packed(rows, columns);
         } else {
             self.direct(rows, columns);
@@ -109,6 +121,57 @@ impl Checked<'_> {
         }
     }
 
+    /// A block of a product with a transposed b: as many of its columns as a tile has are turned into rows, of which all
+    /// tiles above each other make use. Between two pieces of `k` the chains wait in the output, unrounded.
+    #[inline(never)] // its copy is on the stack
+    fn across<const NUMBERS: usize>(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
+        let (most, width) = tile_size(self.isa);
+        let mut copy = [MaybeUninit::<f32>::uninit(); NUMBERS];
+        for (l, terms) in even(0..k, NUMBERS / width) {
+            let chain = Chain { k: terms, a_k: csa as isize, b_k: width as isize, ..Chain::ONE };
+            let mut tile = self.tile(&chain);
+            if l + terms < k {
+                tile.to = End::Map(Map::Identity);
+            }
+            for j in columns.clone().step_by(width) {
+                tile.n = width.min(columns.end - j);
+                for r in (0..tile.n).step_by(SIDE) {
+                    for t in (0..terms).step_by(SIDE) {
+                        let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * width + r..]);
+                        let (rows, columns) = (SIDE.min(tile.n - r), SIDE.min(terms - t));
+                        debug_assert!(
+                            reach(rows, columns, ldb) <= src.len() && reach(columns, rows, width) <= dst.len()
+                        );
+                        // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
+                        // is room for `terms` rows of `width`.
+                        unsafe {
+                            square::transpose(
+                                self.isa,
+                                rows,
+                                columns,
+                                src.as_ptr(),
+                                ldb,
+                                dst.as_mut_ptr().cast(),
+                                width,
+                            )
+                        };
+                    }
+                }
+                tile.b = copy.as_ptr().cast();
+                tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
+                for (i, m) in even(rows.clone(), most) {
+                    tile.m = m;
+                    tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa + l * csa);
+                    tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
+                    // SAFETY: the first `n` of each `width` numbers of the copy have been written above; the rest as in
+                    // `direct`.
+                    unsafe { tile.run(self.isa) };
+                }
+            }
+        }
+    }
+
     /// A block from the operands where they lie.
     fn direct(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
@@ -120,7 +183,15 @@ impl Checked<'_> {
             tile.b = self.b.as_ptr().wrapping_add(j);
             tile.n = width.min(columns.end - j);
             tile.from = self.begin(j);
+            // The rows of the next columns come into the second cache meanwhile: they are too far apart for the machine to
+            // foresee, and few rows of b are soon here anyway.
+            let ahead = if k >= 256 && j + width < columns.end { k.div_ceil(rows.len().div_ceil(most)) } else { 0 };
+            let mut next = (0..k).map(|t| t * ldb + j + width);
             for (i, m) in even(rows.clone(), most) {
+                for at in next.by_ref().take(ahead) {
+                    prefetch(self.b, at);
+                    prefetch(self.b, at + 16);
+                }
                 tile.m = m;
                 tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa);
                 tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
@@ -171,6 +242,19 @@ impl Checked<'_> {
     }
 }
 
+/// Asks for the line of `b[at]`, if there is one.
+#[inline(always)]
+fn prefetch(b: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(x) = b.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a hint, which every x86-64 has.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(x).cast()) };
+    }
+}
+
+/// Columns of the widest tile.
+const WIDTH: usize = 32;
 /// Rows of a, terms and columns of b that are copied at a time: the columns stay in the first cache, the rows in the second.
 const PACKED_ROWS: usize = 192;
 const PACKED_TERMS: usize = 256;
@@ -526,8 +610,9 @@ pub(crate) mod tests {
 
     /// One product of a random shape against its definition, on all machines.
     fn check_product(machines: &[Cpu], numbers: &mut Numbers, m: usize, n: usize, k: usize) {
-        let transposed = numbers.pick(0..2) == 1;
+        let (transposed, transposed_b) = (numbers.pick(0..2) == 1, numbers.pick(0..2) == 1);
         let (rows, columns) = if transposed { (k, m) } else { (m, k) };
+        let (rows_b, columns_b) = if transposed_b { (n, k) } else { (k, n) };
         let lda = columns + numbers.pick(0..3);
         let p = Product {
             m,
@@ -535,12 +620,13 @@ pub(crate) mod tests {
             k,
             rsa: if transposed { 1 } else { lda },
             csa: if transposed { lda } else { 1 },
-            ldb: n + numbers.pick(0..20),
+            ldb: columns_b + numbers.pick(0..20),
+            transposed_b,
             ldc: n + numbers.pick(0..20),
         };
         let map = MAPS[numbers.pick(0..5)];
         let a = numbers.rows(rows, columns, lda, f32::NAN);
-        let b = numbers.rows(k, n, p.ldb, f32::NAN);
+        let b = numbers.rows(rows_b, columns_b, p.ldb, f32::NAN);
         let c = numbers.rows(m, n, p.ldc, 77.0);
         let bias = numbers.rows(1, n, n, 0.0);
         let start = [Start::Zero, Start::Row(&bias), Start::Stored][numbers.pick(0..3)];
@@ -563,7 +649,8 @@ pub(crate) mod tests {
                 Start::Row(row) => sum.add(row[j], 1.0),
                 Start::Stored => sum.add(c[at], 1.0),
             }
-            (0..k).for_each(|k| sum.add(a[i * p.rsa + k * p.csa], b[k * p.ldb + j]));
+            let b_at = |k: usize| if transposed_b { j * p.ldb + k } else { k * p.ldb + j };
+            (0..k).for_each(|k| sum.add(a[i * p.rsa + k * p.csa], b[b_at(k)]));
             sum.check(y, map, &what);
         }
     }
@@ -590,8 +677,10 @@ pub(crate) mod tests {
         // Without the portable code, which takes seconds for these.
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
         let mut numbers = Numbers::new(2);
-        for (m, n, k) in [(301, 70, 100), (33, 515, 99), (130, 1030, 513), (70, 100, 1500)] {
-            check_product(&machines, &mut numbers, m, n, k);
+        for (m, n, k) in [(301, 70, 100), (33, 515, 99), (130, 1030, 513), (70, 100, 2500)] {
+            for _ in 0..2 {
+                check_product(&machines, &mut numbers, m, n, k);
+            }
         }
     }
 
@@ -600,7 +689,7 @@ pub(crate) mod tests {
         let mut numbers = Numbers::new(3);
         let (m, n, k) = (13, 35, 700);
         let (a, b) = (numbers.rows(m, k, k, 0.0), numbers.rows(k, n, n, 0.0));
-        let p = Product { m, n, k, rsa: k, csa: 1, ldb: n, ldc: n };
+        let p = Product { m, n, k, rsa: k, csa: 1, ldb: n, transposed_b: false, ldc: n };
         for cpu in machines() {
             let mut c = vec![0.25; m * n];
             matmul(&cpu, &p, &a, &b, &mut c, Start::Stored, Map::Identity);
@@ -620,7 +709,7 @@ pub(crate) mod tests {
                 for (transposed, start) in [(false, Start::Zero), (true, Start::Row(&bias)), (true, Start::Stored)] {
                     let lda = if transposed { m + 3 } else { k + 3 };
                     let (rsa, csa) = if transposed { (1, lda) } else { (lda, 1) };
-                    let p = Product { m, n, k, rsa, csa, ldb: n + 2, ldc: n + 1 };
+                    let p = Product { m, n, k, rsa, csa, ldb: n + 2, transposed_b: false, ldc: n + 1 };
                     let a = if transposed { numbers.rows(k, m, lda, 0.0) } else { numbers.rows(m, k, lda, 0.0) };
                     let b = numbers.rows(k, n, n + 2, f32::NAN);
                     let stored = numbers.rows(m, n, n + 1, 77.0);
@@ -643,7 +732,7 @@ pub(crate) mod tests {
 
     #[test]
     fn relu_keeps_nan_and_has_no_negative_zero() {
-        let p = Product { m: 1, n: 3, k: 1, rsa: 1, csa: 1, ldb: 3, ldc: 3 };
+        let p = Product { m: 1, n: 3, k: 1, rsa: 1, csa: 1, ldb: 3, transposed_b: false, ldc: 3 };
         for cpu in machines() {
             let mut c = [f32::NAN, -0.0, -1.0];
             matmul(&cpu, &p, &[0.0], &[-1.0, -1.0, -1.0], &mut c, Start::Stored, Map::ReLU);
@@ -697,14 +786,14 @@ pub(crate) mod tests {
     #[test]
     #[should_panic(expected = "too few")]
     fn a_short_matrix_is_refused() {
-        let p = Product { m: 2, n: 2, k: 2, rsa: 2, csa: 1, ldb: 2, ldc: 2 };
+        let p = Product { m: 2, n: 2, k: 2, rsa: 2, csa: 1, ldb: 2, transposed_b: false, ldc: 2 };
         matmul(&Cpu::new(1), &p, &[0.0; 4], &[0.0; 3], &mut [0.0; 4], Start::Zero, Map::Identity);
     }
 
     #[test]
     #[should_panic(expected = "address space")]
     fn a_shape_that_overflows_is_refused() {
-        let p = Product { m: 2, n: 2, k: 1, rsa: 1, csa: 1, ldb: 2, ldc: usize::MAX };
+        let p = Product { m: 2, n: 2, k: 1, rsa: 1, csa: 1, ldb: 2, transposed_b: false, ldc: usize::MAX };
         matmul(&Cpu::new(1), &p, &[0.0; 4], &[0.0; 4], &mut [0.0; 4], Start::Zero, Map::Identity);
     }
 }

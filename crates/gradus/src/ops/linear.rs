@@ -7,7 +7,6 @@
 //! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
 //! inputs along the lanes and transposes W into scratch first.
 
-use gradus_kernels::layout::{Transpose, transpose};
 use gradus_kernels::matmul::{Product, Start, matmul};
 
 use super::{Case, Cost, Map, Op};
@@ -82,7 +81,7 @@ impl Op for Linear {
         let (x, w, y) = (l.read(0), l.read(1), l.write(0));
         let (k, n, map) = (x.layout.n, y.layout.columns(), self.map);
         let (lx, lw, ly) = (x.layout.ld, w.layout.ld, y.layout.ld);
-        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, ldc: ly };
+        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, transposed_b: false, ldc: ly };
         if l.reads() == 3 {
             let b = l.read(2);
             l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
@@ -139,7 +138,7 @@ impl Op for WeightGrad {
         let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
         l.kernel([x.span, dy.span], [dw.span], [], [], move |run, s| {
             // dW is stored (I, O): row k is Σ_s x(s, k)·dy(s, ·).
-            let p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, ldc: lw };
+            let p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw };
             let start = if run.adds { Start::Stored } else { Start::Zero };
             matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], start, Map::Identity);
         });
@@ -167,18 +166,12 @@ impl Op for InputGrad {
         }
     }
 
-    fn scratch(&self, case: &Case) -> usize {
-        case.reads[0].dims[0] * crate::exec::cpu::lanes(case.writes[0].dims[0])
-    }
-
     fn lower(&self, l: &mut Lower<'_>) {
-        let (dy, w, dx, wt) = (l.read(0), l.read(1), l.write(0), l.scratch());
-        let (i, o, n) = (dx.layout.n, dy.layout.n, dx.layout.columns());
+        let (dy, w, dx) = (l.read(0), l.read(1), l.write(0));
+        let (i, o) = (dx.layout.n, dy.layout.n);
         let (ly, lw, lx) = (dy.layout.ld, w.layout.ld, dx.layout.ld);
-        let t = Transpose { samples: 1, rows: i, cols: o, src_stride: 0, lds: lw, dst_stride: 0, ldd: lx };
-        l.kernel([w.span], [wt], [], [], move |run, s| transpose(run.cpu, &t, s.read[0], s.write[0]));
-        l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
-            let p = Product { m: run.batch(), n, k: o, rsa: ly, csa: 1, ldb: lx, ldc: lx };
+        l.kernel([dy.span, w.span], [dx.span], [], [], move |run, s| {
+            let p = Product { m: run.batch(), n: i, k: o, rsa: ly, csa: 1, ldb: lw, transposed_b: true, ldc: lx };
             matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], Start::Zero, Map::Identity);
         });
     }
