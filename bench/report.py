@@ -1,6 +1,7 @@
 """RESULTS.md, the README's table and the history from the raw measurements of `bench/run`."""
 
 import json
+import pathlib
 import statistics
 
 ABOUT = {
@@ -35,6 +36,8 @@ TIMES = {
     "first-step": {1: 60e-3},
 }
 MEMORY = 25
+# What stands in the way of the goals that are missed, written by hand from profiles.
+MISSES = pathlib.Path(__file__).with_name("misses.md")
 NET1 = 77_346
 PARAMETERS = {"W1": 1427, "W2": NET1, "W3": 72_546, "round": NET1, "W4": 3_378_242, "W5": 1_863_690}
 PARAMETERS |= {"W6-disk-1": 1427, "W6-disk-1000": 1427, "W6-net1-1": NET1, "W6-net1-1000": NET1, "memory": NET1}
@@ -166,6 +169,7 @@ class Results:
             many = "1 thread" if threads == 1 else f"{threads} threads"
             parts += [f"## {many}", "", self.workloads(threads)]
         parts += ["## Start and memory", "", self.processes()] if self.processes() else []
+        parts += ["## Where a goal is missed", "", MISSES.read_text()] if MISSES.exists() else []
         parts += ["## Every measurement", "", self.everything(), "## How it was measured", "", CONDITIONS]
         return "\n".join(parts)
 
@@ -178,17 +182,18 @@ class Results:
     def conditions(self):
         run = self.runs[-1]
         machine = run["machine"]
-        versions = ", ".join(f"{NAMES.get(name, name)} {version}" for name, version in run["versions"].items())
+        named = {name: version for r in self.runs for name, version in r["versions"].items()}
+        versions = ", ".join(f"{NAMES.get(name, name)} {version}" for name, version in named.items())
         lines = [
             f"- Machine: {machine['processor']}, {machine['cores']} cores used, {machine['memory_gib']} GiB, "
             f"{machine['system']}; {', '.join(machine['instructions'])}",
             f"- Versions: {versions}",
             f"- Peak: {self.peaks()}",
         ]
-        for p in self.passes:
+        for number, p in enumerate(self.passes, 1):
             warning = "**busy: its times are worth little**, " if p["foreign"] > 0.1 or p["stolen"] > 0.1 else ""
             lines.append(
-                f"- Pass {p['number']}: {warning}load average {p['before']:.2f} before and {p['after']:.2f} after (our own processes "
+                f"- Pass {number}: {warning}load average {p['before']:.2f} before and {p['after']:.2f} after (our own processes "
                 f"included); other processes took {p['foreign']:.2f} cores, the host {p['stolen']:.2f}"
             )
         lines += [f"- {NAMES[peer]} is missing: {why}" for peer, why in self.missing.items()]
