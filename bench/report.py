@@ -108,7 +108,12 @@ class Results:
     def __init__(self, path):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         self.runs = [r for r in rows if r["kind"] == "run"]
-        self.passes = [r for r in rows if r["kind"] == "pass"]
+        self.passes, done = [], 0
+        for r in rows:
+            done += r["kind"] == "measured"
+            if r["kind"] == "pass":
+                self.passes.append({**r, "measurements": done})
+                done = 0
         self.missing = {r["peer"]: r["why"] for r in rows if r["kind"] == "missing"}
         self.measured = [r for r in rows if r["kind"] == "measured"]
         self.interrupted = any(r["kind"] == "interrupted" for r in rows)
@@ -193,7 +198,7 @@ class Results:
         for number, p in enumerate(self.passes, 1):
             warning = "**busy: its times are worth little**, " if p["foreign"] > 0.1 or p["stolen"] > 0.1 else ""
             lines.append(
-                f"- Pass {number}: {warning}load average {p['before']:.2f} before and {p['after']:.2f} after (our own processes "
+                f"- Pass {number}, {p['measurements']} measurements: {warning}load average {p['before']:.2f} before and {p['after']:.2f} after (our own processes "
                 f"included); other processes took {p['foreign']:.2f} cores, the host {p['stolen']:.2f}"
             )
         lines += [f"- {NAMES[peer]} is missing: {why}" for peer, why in self.missing.items()]

@@ -8,7 +8,7 @@ use crate::lanes::{Lanes, Plain};
 use crate::pointwise::Map;
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
-use crate::tile::{Begin, Chain, End, Regular, Tile, tile_size};
+use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, tile_size};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -35,9 +35,9 @@ pub struct Product {
     pub rsa: usize,
     /// See `rsa`; one of the two is 1 in a plain or a transposed matrix.
     pub csa: usize,
-    /// b(k, j) is `b[k * ldb + j]`, or `b[j * ldb + k]` where b is stored transposed.
+    /// b(k, j) is `b[k * ldb + j]`, or `b[j * ldb + k]` with `transposed_b`.
     pub ldb: usize,
-    /// Whether it is.
+    /// Whether b is stored transposed.
     pub transposed_b: bool,
     /// c(i, j) is `c[i * ldc + j]`.
     pub ldc: usize,
@@ -48,7 +48,7 @@ pub struct Product {
 /// Order: one chain of fused multiply-adds per number, `k` ascending, from `start`; then `map`.
 ///
 /// # Panics
-/// When a slice is shorter than the shape says, or `ldb` or `ldc` less than `n`.
+/// When a slice is shorter than the shape says, or `ldb` or `ldc` less than the row it holds.
 pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start: Start, map: Map) {
     let Product { m, n, k, rsa, csa, ldb, transposed_b, ldc } = *p;
     if m == 0 || n == 0 {
@@ -97,8 +97,8 @@ impl Checked<'_> {
         if self.p.transposed_b && self.p.k > 0 {
             // A few pages of stack are touched, whatever is used of them.
             match self.p.k {
-                ..=64 => self.across::<{ 64 * WIDTH }>(rows, columns),
-                _ => self.across::<{ 1024 * WIDTH }>(rows, columns),
+                ..=64 => self.across::<{ 64 * COLUMNS }>(rows, columns),
+                _ => self.across::<{ 1024 * COLUMNS }>(rows, columns),
             }
         } else if large {
             self.packed(rows, columns);
@@ -209,7 +209,7 @@ impl Checked<'_> {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
         let mut a_copy = [MaybeUninit::<f32>::uninit(); PACKED_ROWS * PACKED_TERMS];
-        let mut b_copy = [MaybeUninit::<f32>::uninit(); PACKED_COLUMNS * PACKED_TERMS];
+        let mut b_copy = [MaybeUninit::<f32>::uninit(); COLUMNS * PACKED_TERMS];
         for (l, terms) in even(0..k, PACKED_TERMS) {
             let chain = Chain { k: terms, a_k: most as isize, b_k: width as isize, ..Chain::ONE };
             let mut tile = self.tile(&chain);
@@ -253,12 +253,9 @@ fn prefetch(b: &[f32], at: usize) {
     }
 }
 
-/// Columns of the widest tile.
-const WIDTH: usize = 32;
-/// Rows of a, terms and columns of b that are copied at a time: the columns stay in the first cache, the rows in the second.
+/// Rows of a and terms of both that are copied at a time: with the columns of a tile, b stays in the first cache, a in the second.
 const PACKED_ROWS: usize = 192;
 const PACKED_TERMS: usize = 256;
-const PACKED_COLUMNS: usize = 32;
 
 /// Copies a short row to the start of a longer one.
 #[inline(always)]

@@ -14,14 +14,17 @@ use crate::pointwise::Map;
 /// The most rows a tile has on any instruction set.
 pub(crate) const ROWS: usize = 12;
 
-/// Rows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
+/// The most columns a tile has on any instruction set.
+pub(crate) const COLUMNS: usize = 32;
+
+/// TileRows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
 pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
     match isa.level() {
         Level::Portable => (4, 16),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => (6, 16),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (ROWS, 32),
+        Level::Avx512 => (ROWS, COLUMNS),
     }
 }
 
@@ -83,7 +86,7 @@ pub(crate) enum End {
 }
 
 /// Where the rows of a tile lie. `a` is walked along; a place on the way is the same for all rows.
-pub(crate) trait Rows: Copy {
+pub(crate) trait TileRows: Copy {
     /// Whether chains are a single run over `k`, which is quicker to start.
     const ONE_RUN: bool;
     type Place: Copy;
@@ -94,7 +97,7 @@ pub(crate) trait Rows: Copy {
     fn c(&self, i: usize) -> *mut f32;
 }
 
-/// Rows an equal distance apart.
+/// TileRows an equal distance apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Regular<const ONE_RUN: bool> {
     pub a: *const f32,
@@ -103,7 +106,7 @@ pub(crate) struct Regular<const ONE_RUN: bool> {
     pub c_step: usize,
 }
 
-impl<const ONE_RUN: bool> Rows for Regular<ONE_RUN> {
+impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     const ONE_RUN: bool = ONE_RUN;
     /// Of rows 0, 4 and 8: the three after each need no register of their own.
     type Place = [*const f32; ROWS / 4];
@@ -125,7 +128,7 @@ impl<const ONE_RUN: bool> Rows for Regular<ONE_RUN> {
     }
 }
 
-/// Rows that start anywhere.
+/// TileRows that start anywhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Anywhere {
     pub a: [*const f32; ROWS],
@@ -137,7 +140,7 @@ impl Anywhere {
     pub(crate) const NOWHERE: Anywhere = Anywhere { a: [std::ptr::null(); ROWS], c: [std::ptr::null_mut(); ROWS] };
 }
 
-impl Rows for Anywhere {
+impl TileRows for Anywhere {
     const ONE_RUN: bool = false;
     type Place = isize;
     #[inline(always)]
@@ -169,7 +172,7 @@ pub(crate) struct Tile<'a, R> {
     pub to: End,
 }
 
-impl<R: Rows> Tile<'_, R> {
+impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
     /// # Safety
@@ -196,7 +199,7 @@ impl<R: Rows> Tile<'_, R> {
 /// # Safety
 /// As [`Tile::run`], where the instruction set of `V` is there.
 #[inline(always)]
-unsafe fn tile<V: Lanes, A: Rows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
+unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
     let last = t.n - (W - 1) * V::N;
     // SAFETY: what is read and written is what the caller allows: `n` numbers of each row, of `m` = R rows. Addresses are
     // computed with wrapping arithmetic, because the last steps leave the slices.
@@ -278,7 +281,7 @@ unsafe fn tile<V: Lanes, A: Rows, const R: usize, const W: usize, const PART: bo
 /// # Safety
 /// As [`tile`], of any size.
 #[inline(always)]
-unsafe fn map_tile<V: Lanes>(t: &Tile<impl Rows>, map: Map) {
+unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>, map: Map) {
     match map {
         Map::Identity | Map::ReLU => {}
         // SAFETY: the caller's promises, here and below.
@@ -313,7 +316,7 @@ unsafe fn map_tile<V: Lanes>(t: &Tile<impl Rows>, map: Map) {
 /// # Safety
 /// As [`map_tile`].
 #[inline(always)]
-unsafe fn each<V: Lanes>(t: &Tile<impl Rows>, f: impl Fn(f32) -> f32) {
+unsafe fn each<V: Lanes>(t: &Tile<impl TileRows>, f: impl Fn(f32) -> f32) {
     for row in (0..t.m).map(|i| t.rows.c(i)) {
         for j in (0..t.n).step_by(V::N) {
             let (p, left) = (row.wrapping_add(j), t.n - j);
@@ -336,25 +339,25 @@ macro_rules! tiles {
         /// # Safety
         /// As [`Tile::run`], where the instruction set is there.
         $(#[$cfg])?
-        unsafe fn $name<A: Rows>(t: &Tile<A>) {
+        unsafe fn $name<A: TileRows>(t: &Tile<A>) {
             /// # Safety
             /// As [`tile`].
             $(#[$feature])?
-            unsafe fn wide<A: Rows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
+            unsafe fn wide<A: TileRows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
                 // SAFETY: the same promises.
                 unsafe { tile::<$wide, A, R, W, PART>(t) }
             }
             /// # Safety
             /// As [`tile`].
             $(#[$feature])?
-            unsafe fn narrow<A: Rows, const R: usize>(t: &Tile<A>) {
+            unsafe fn narrow<A: TileRows, const R: usize>(t: &Tile<A>) {
                 // SAFETY: the same promises.
                 unsafe { tile::<$narrow, A, R, 1, true>(t) }
             }
             /// # Safety
             /// As [`map_tile`].
             $(#[$feature])?
-            unsafe fn mapped<A: Rows>(t: &Tile<A>, map: Map) {
+            unsafe fn mapped<A: TileRows>(t: &Tile<A>, map: Map) {
                 // SAFETY: the same promises.
                 unsafe { map_tile::<$wide>(t, map) }
             }

@@ -5,7 +5,7 @@
 //! fresh) and runs over the samples ascending. Input gradient: each dx(b, i) is one chain from 0 over o ascending.
 //!
 //! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
-//! inputs along the lanes and transposes W into scratch first.
+//! inputs along the lanes: its product turns a few columns of W at a time into rows.
 
 use gradus_kernels::matmul::{Product, Start, matmul};
 
