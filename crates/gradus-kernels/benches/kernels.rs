@@ -210,7 +210,7 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
             let [mut mean, mut inv_std, mut var, mut out] = [(); 4].map(|()| Buffer::zeros(n));
             let mut scratch = Buffer::zeros(2 * n);
             let norm = Norm { rows, n, ld, eps: 1e-5 };
-            let drop = Dropout { samples: rows, group: 1, n, ld, key: [1, 2], step: 3, p: 0.5 };
+            let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key: [1, 2], step: 3, p: 0.5 };
             batch_norm(cpu, &norm, &x, Some(&gamma), Some(&beta), &mut y, &mut mean, &mut inv_std, &mut var);
             group.time(format_args!("{rows}x{n}"), rows * n, || match what {
                 "softmax" => softmax(cpu, black_box(rows), n, ld, &x, &mut y),

@@ -11,6 +11,8 @@ use crate::pool::{Read, Write};
 /// The sizes and the random stream of a dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
+    /// Samples of the batch before these.
+    pub first: usize,
     /// Samples.
     pub samples: usize,
     /// Rows of a sample: its pixels; 1 for vectors.
@@ -75,11 +77,11 @@ fn masked(x: f32, scale: f32, mask: u32) -> f32 {
 simd! {
     /// These samples, which `x` and `y` begin with.
     fn dropout_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
-        let Dropout { group, n, ld, key, step, .. } = *d;
+        let Dropout { first, group, n, ld, key, step, .. } = *d;
         // Sixteen masks are those of a row's columns, or of a column's rows where that wastes fewer: few channels, many pixels.
         let down = ld == n && n * group.div_ceil(LANES) < group * n.div_ceil(LANES);
         for (i, b) in samples.enumerate() {
-            let first = b as u64 * (group * n) as u64;
+            let first = (first + b) as u64 * (group * n) as u64;
             if down {
                 for j in 0..n {
                     for r in (0..group).step_by(LANES) {
@@ -111,7 +113,7 @@ simd! {
 /// y = x·scale where the element is kept, with scale = 1/(1 − p) rounded to f32, else 0. Applied to dy it gives dx.
 ///
 /// Elements are counted as torch counts them, (sample, column, row of the sample): column j of row r of sample b is
-/// e = b·group·n + j·group + r.
+/// e = b·group·n + j·group + r, where b counts from `first`.
 ///
 /// # Panics
 /// When p is no probability or a slice is too short.
@@ -149,6 +151,7 @@ mod tests {
             let (mut random, round) = (Random::new(seed), seed as usize);
             let (samples, n, ld) = random.shape();
             let d = Dropout {
+                first: 0,
                 samples,
                 group: random.size(1, 9),
                 n,
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn masks_are_of_single_elements() {
-        let d = Dropout { samples: 1, group: 1, n: 1, ld: 1, key: [7, 8], step: 9 << 31, p: 0.5 };
+        let d = Dropout { first: 0, samples: 1, group: 1, n: 1, ld: 1, key: [7, 8], step: 9 << 31, p: 0.5 };
         let (far, threshold) = (1u64 << 32, threshold(d.p));
         // Before, across and behind the 2³² where the upper half of the counter changes.
         for (e, stride) in [0, 1, 6, far - 16, far - 15, far - 3, far - 1, far, 3 * far - 7, 5 * far + 2]
@@ -226,7 +229,7 @@ mod tests {
             (7, 31, 33, 48),
             (2, 50, 99, 99),
         ] {
-            let d = Dropout { samples, group, n, ld, key: [samples as u32, 5], step: 6, p: 0.4 };
+            let d = Dropout { first: 0, samples, group, n, ld, key: [samples as u32, 5], step: 6, p: 0.4 };
             let x = Random::new(n as u32).rows(samples * group, n, ld);
             let [y] = everywhere(|cpu| {
                 let mut y = vec![5.0; extent(samples * group, n, ld)];
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn about_p_of_them_are_dropped_and_dropping_stops_nan() {
         let n = 100_000;
-        let d = Dropout { samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3 };
+        let d = Dropout { first: 0, samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3 };
         let mut y = vec![0.0; n];
         dropout(&Cpu::new(1), &d, &vec![1.0; n], &mut y);
         let dropped = y.iter().filter(|y| **y == 0.0).count() as f64 / n as f64;

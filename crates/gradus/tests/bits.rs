@@ -3,14 +3,17 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs, workload};
+use common::{PAIR_NETS, digit_net, disk, disk_net, on, pair_graph, pairs, workload};
 use gradus::data::Dataset;
 use gradus::data::augment::Augment;
-use gradus::exec::cpu::Isa;
+use gradus::exec::PlanKind;
+use gradus::exec::cpu::{Isa, Plan, StoreLayout};
 use gradus::model::{ModelFile, Training};
 use gradus::net::{Graph, Net};
+use gradus::program::{Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Data, Flow, Settings, Trainer};
 use indexmap::IndexMap;
@@ -196,6 +199,30 @@ fn whole_trainings_of_the_workloads_give_the_same_bits_everywhere() {
     for (name, samples, epochs) in [("W1", 1000, 150), ("W2", 1000, 2), ("W3", 1000, 2), ("W4", 100, 1), ("W5", 600, 1)]
     {
         workload_is_the_same(&Isa::available(), name, samples, epochs, None);
+    }
+}
+
+#[test]
+fn a_batch_run_in_parts_gives_the_same_bits() {
+    let settings = Settings { epochs: 2, batch: 120, ..settings("Adam lr=0.01") };
+    let layers =
+        ["Conv2d 6 5", "Tanh", "MaxPool2d 2", "Dropout 0.3", "Conv2d 16 5 padding=1", "ReLU", "Flatten", "Linear 10"];
+    let (mse, digits) = digit_net(&layers, "MSELoss", 130);
+    let (l1, _) = digit_net(&layers, "L1Loss", 2);
+    for (graph, data, parts) in [
+        (mse, &digits, true),
+        (l1, &digits, true),
+        (pair_graph("net1"), &pairs(130, 2).train, true),
+        (pair_graph("net2_digits"), &pairs(130, 2).train, false), // a shared tower
+    ] {
+        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), settings.batch, PlanKind::Fused);
+        assert_eq!(plan.part() <= settings.batch / 2, parts, "{} at a time", plan.part());
+        // The four steps have a plan that takes the whole batch.
+        let want = steps(&graph, data, &settings);
+        for threads in [1, 2] {
+            assert_eq!(fit(&graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
+        }
     }
 }
 

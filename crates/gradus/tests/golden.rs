@@ -123,7 +123,7 @@ impl Bench {
     }
 
     fn run(&mut self, on: &Loaded, last: Phase) {
-        self.exec.run(on.plan, Phase::Forward, last, &Step { batch: on.batch, ..Step::default() });
+        self.exec.run(on.plan, Phase::Forward, last, &Step::of(on.batch));
     }
 
     fn read(&self, on: &Loaded, value: Value) -> Vec<f64> {

@@ -207,7 +207,7 @@ fn ten_steps_of_adam_on_the_disk_with_batch_norm() {
         }
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
         let plan = exec.load(program.clone(), case.batch, PlanKind::Fused);
-        let step = Step { batch: case.batch, ..Step::default() };
+        let step = Step::of(case.batch);
         for ((batch, u), (t, wanted)) in
             data.batches(case.batch).zip(updates(&*adam)).zip(case.losses.iter().enumerate())
         {

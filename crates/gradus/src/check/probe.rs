@@ -244,7 +244,7 @@ impl Rig {
     fn new(graph: Arc<Graph>, program: Arc<Program>, batch: usize, key: Key) -> Rig {
         let mut exec = Reference::new(graph.clone());
         let plan = exec.load(program.clone(), batch, PlanKind::Stepwise);
-        let step = Step { batch, key: key.child("dropout").words(), t: 1, accumulate: false };
+        let step = Step { key: key.child("dropout").words(), t: 1, ..Step::of(batch) };
         let mut given = Vec::new();
         let number = match program.output_grad {
             Some(dy) => {

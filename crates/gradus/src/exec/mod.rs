@@ -19,14 +19,25 @@ pub mod reference;
 /// What changes from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Samples in this batch.
+    /// Samples that are run at once: the batch, or a part of it.
     pub batch: usize,
+    /// Samples of the batch that were run before these.
+    pub before: usize,
+    /// Samples of the whole batch.
+    pub whole: usize,
     /// The key of this training's random numbers.
     pub key: [u32; 2],
     /// Which step of the training this is: with the key it addresses the random numbers of dropout.
     pub t: u64,
     /// Whether gradients are added to the stored ones; they are overwritten otherwise.
     pub accumulate: bool,
+}
+
+impl Step {
+    /// The first step of a training, over a whole batch of so many samples.
+    pub fn of(batch: usize) -> Step {
+        Step { batch, whole: batch, ..Step::default() }
+    }
 }
 
 /// How a program is planned. Both plans of a program give the same bits.
@@ -103,6 +114,11 @@ pub trait Executor: Debug + Send {
 
     /// How many samples a plan takes at most.
     fn capacity(&self, plan: PlanId) -> usize;
+
+    /// How many of them at a time: a larger batch is fed and run in parts of so many, one after another.
+    fn part(&self, plan: PlanId) -> usize {
+        self.capacity(plan)
+    }
 }
 
 /// A stored array of the graph.

@@ -219,7 +219,7 @@ mod tests {
             }
             let program = Arc::new(compile(graph, &Roots::BackwardFrom { buffers: true }));
             let plan = exec.load(program.clone(), batch, PlanKind::Stepwise);
-            Case { exec, program, plan, step: Step { batch, ..Step::default() } }
+            Case { exec, program, plan, step: Step::of(batch) }
         }
 
         /// Σ dy·y.

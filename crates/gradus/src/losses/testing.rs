@@ -40,7 +40,7 @@ pub(crate) fn run(loss: impl Loss + Clone + 'static, shape: &[usize], x: &[f64],
         let batch = data.all();
         let plan = exec.load(program.clone(), batch.len(), PlanKind::Fused);
         exec.feed(plan, &batch, true, true);
-        exec.run(plan, Phase::Forward, Phase::Backward, &Step { batch: batch.len(), ..Step::default() });
+        exec.run(plan, Phase::Forward, Phase::Backward, &Step::of(batch.len()));
         let dx = exec.read_f64(plan, program.input_grads["x"], batch.len());
         (exec.number(plan, program.losses["loss"].0), dx)
     };

@@ -220,7 +220,7 @@ impl Session {
                     self.loaded.feed_input(value, &self.scaled);
                 }
             }
-            let step = Step { batch, ..Step::default() };
+            let step = Step::of(batch);
             self.loaded.run_shared(Phase::Forward, Phase::Forward, &self.machine, &step, &self.model.store);
             for ((result, v), size) in self.results.iter_mut().zip(self.program.outputs.values()).zip(&self.sizes) {
                 self.loaded.read(*v, batch, &mut result[done * size..], |x| x);

@@ -258,7 +258,8 @@ impl Net {
     }
 
     fn step(&self, batch: usize) -> Step {
-        Step { batch, key: self.seed.key("dropout").words(), t: self.passes, accumulate: self.pending > 0 }
+        let key = self.seed.key("dropout").words();
+        Step { key, t: self.passes, accumulate: self.pending > 0, ..Step::of(batch) }
     }
 
     /// Copies the output `index` of a slot to where [`Output`] can borrow it.
@@ -349,15 +350,21 @@ impl Net {
         self.stage = Stage::Start;
     }
 
-    fn run_backward(&mut self, slot: usize, first: Phase, batch: usize) {
+    /// The step of a backward pass over so many samples.
+    fn backward_step(&mut self, slot: usize, batch: usize) -> Step {
         let mut step = self.step(batch);
         if !self.slots[slot].complete && !step.accumulate {
             // What this program does not write would keep the gradient of an earlier step.
             self.exec.zero_grads();
             step.accumulate = true;
         }
-        self.exec.run(self.slots[slot].plan, first, Phase::Backward, &step);
         self.pending += 1;
+        step
+    }
+
+    fn run_backward(&mut self, slot: usize, first: Phase, batch: usize) {
+        let step = self.backward_step(slot, batch);
+        self.exec.run(self.slots[slot].plan, first, Phase::Backward, &step);
     }
 
     /// As `backward`, from a given gradient of the main output, for a network of any size: `dy` (B, …) in torch's order;
@@ -471,10 +478,14 @@ impl Net {
     /// losses; [`Net::fused_losses`] gives them by name.
     pub(crate) fn train_batch(&mut self, batch: &Batch<'_>) -> f64 {
         let slot = self.slot(Use::Train(PlanKind::Fused), batch.len());
-        let plan = self.slots[slot].plan;
-        self.exec.feed(plan, batch, true, true);
         self.passes += 1;
-        self.run_backward(slot, Phase::Forward, batch.len());
+        let (plan, mut step) = (self.slots[slot].plan, self.backward_step(slot, batch.len()));
+        for part in batch.parts(self.exec.part(plan)) {
+            step.batch = part.len();
+            self.exec.feed(plan, &part, true, true);
+            self.exec.run(plan, Phase::Forward, Phase::Backward, &step);
+            step.before += part.len();
+        }
         self.stage = Stage::Start;
         self.total_loss(slot)
     }

@@ -111,6 +111,10 @@ impl Op for Train {
         format!("{} = {}", w[0], affine_line(format!("({} − {})·{}", r[0], w[1], w[2]), &r[1..]))
     }
 
+    fn needs_batch(&self) -> bool {
+        true
+    }
+
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise(7)
     }
@@ -152,6 +156,10 @@ impl Op for Running {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let (m, keep) = (self.momentum, 1.0 - self.momentum);
         format!("{}, {} = {keep}·old + {m}·({}, N/(N − 1)·{})", w[0], w[1], r[0], r[1])
+    }
+
+    fn needs_batch(&self) -> bool {
+        true
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -224,6 +232,10 @@ impl Op for Grad {
             }
             _ => format!("{} = {dx}", w[0]),
         }
+    }
+
+    fn needs_batch(&self) -> bool {
+        true
     }
 
     fn cost(&self, case: &Case) -> Cost {

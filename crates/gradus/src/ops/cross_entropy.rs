@@ -55,7 +55,11 @@ impl Op for CrossEntropy {
     }
 
     fn scratch(&self, case: &Case) -> usize {
-        case.batch()
+        case.whole()
+    }
+
+    fn keeps_scratch(&self) -> bool {
+        true
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -63,9 +67,9 @@ impl Op for CrossEntropy {
         let (n, ld, reduction) = (x.layout.n, x.layout.ld, self.reduction);
         l.kernel([x.span, t.span], [rows, y.span, probs.span], [], [], move |run, s| {
             let [rows, y, probs] = s.write;
-            let rows = &mut rows[..run.batch()];
-            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], probs, rows);
-            y[0] = reduce::sum(run.cpu, rows) * reduction.factor(run.batch()) as f32;
+            let (from, to) = (run.step.before, run.step.before + run.batch());
+            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], probs, &mut rows[from..to]);
+            y[0] = reduce::sum(run.cpu, &rows[..to]) * reduction.factor(run.whole()) as f32;
         });
     }
 }
@@ -100,7 +104,7 @@ impl Op for Grad {
         let (probs, t, dx) = (l.read(0), l.read(1), l.write(0));
         let (n, ld, reduction, weight) = (probs.layout.n, probs.layout.ld, self.reduction, self.weight);
         l.kernel([probs.span, t.span], [dx.span], [], [], move |run, s| {
-            let factor = (weight * reduction.factor(run.batch())) as f32;
+            let factor = (weight * reduction.factor(run.whole())) as f32;
             loss::cross_entropy_grad(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], factor, s.write[0]);
         });
     }

@@ -72,7 +72,11 @@ impl Op for Loss {
     }
 
     fn scratch(&self, case: &Case) -> usize {
-        layout(case.reads[0]).group * case.batch()
+        layout(case.reads[0]).group * case.whole()
+    }
+
+    fn keeps_scratch(&self) -> bool {
+        true
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -82,12 +86,13 @@ impl Op for Loss {
         l.kernel([x.span, t.span], [rows, y.span], [], [], move |run, s| {
             let count = run.batch() * group;
             let [rows, y] = s.write;
-            let rows = &mut rows[..count];
+            let before = run.step.before * group;
+            let here = &mut rows[before..before + count];
             match kind {
-                Difference::Squared => loss::squared_error(run.cpu, count, n, ld, s.read[0], s.read[1], rows),
-                Difference::Absolute => loss::absolute_error(run.cpu, count, n, ld, s.read[0], s.read[1], rows),
+                Difference::Squared => loss::squared_error(run.cpu, count, n, ld, s.read[0], s.read[1], here),
+                Difference::Absolute => loss::absolute_error(run.cpu, count, n, ld, s.read[0], s.read[1], here),
             }
-            y[0] = reduce::sum(run.cpu, rows) * reduction.factor(count * n) as f32;
+            y[0] = reduce::sum(run.cpu, &rows[..before + count]) * reduction.factor(run.whole() * group * n) as f32;
         });
     }
 }
@@ -131,7 +136,7 @@ impl Op for Grad {
         let (kind, reduction, weight) = (self.kind, self.reduction, self.weight);
         l.kernel([x.span, t.span], [dx.span], [], [], move |run, s| {
             let rows = run.batch() * group;
-            let factor = (weight * reduction.factor(rows * n)) as f32;
+            let factor = (weight * reduction.factor(run.whole() * group * n)) as f32;
             let grad = match kind {
                 Difference::Squared => loss::squared_error_grad,
                 Difference::Absolute => loss::absolute_error_grad,

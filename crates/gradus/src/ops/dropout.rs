@@ -61,7 +61,7 @@ impl Op for Dropout {
         let op = Dropout { ..*self };
         l.kernel([x.span], [y.span], [], [], move |run, s| {
             let (key, step) = (run.step.key, op.word(run.step));
-            let d = dropout::Dropout { samples: run.batch(), group, n, ld, key, step, p: op.p };
+            let d = dropout::Dropout { first: run.step.before, samples: run.batch(), group, n, ld, key, step, p: op.p };
             dropout(run.cpu, &d, s.read[0], s.write[0]);
         });
     }

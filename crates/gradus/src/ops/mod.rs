@@ -51,9 +51,19 @@ pub trait Op: Debug + Send + Sync {
     /// zeros, or the stored value where it is one.
     fn define(&self, case: &Case, reads: &[&[f64]], writes: &mut [Vec<f64>]);
 
-    /// How many numbers of scratch the CPU needs at the largest batch.
+    /// Whether a sample's numbers depend on the other samples of the batch: such a batch cannot be run in parts.
+    fn needs_batch(&self) -> bool {
+        false
+    }
+
+    /// How many numbers of scratch the CPU needs at the largest batch, or the largest part of one.
     fn scratch(&self, _case: &Case) -> usize {
         0
+    }
+
+    /// Whether the scratch is kept from one part of a batch to the next.
+    fn keeps_scratch(&self) -> bool {
+        false
     }
 
     /// Emits the CPU's kernels.
@@ -95,9 +105,14 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Samples in the batch.
+    /// Samples in the batch, or in the part of it that is run at once.
     pub fn batch(&self) -> usize {
         self.step.batch
+    }
+
+    /// Samples in the whole batch.
+    pub fn whole(&self) -> usize {
+        self.step.whole
     }
 
     /// Numbers in the operand read at `i`.

@@ -55,7 +55,7 @@ impl Program {
             let case = Case {
                 reads: node.reads.iter().map(|v| self.info(*v)).collect(),
                 writes: node.writes.iter().map(|v| self.info(*v)).collect(),
-                step: Step { batch, ..Step::default() },
+                step: Step::of(batch),
                 adds: node.adds,
             };
             sum += node.op.cost(&case);

@@ -61,6 +61,14 @@ pub fn disk_net(layers: &[&str], kind: &str) -> Graph {
     chain(&disk(2).train, "points", layers, "inside", kind)
 }
 
+/// A chain of layers on so many digits.
+pub fn digit_net(layers: &[&str], kind: &str, samples: usize) -> (Graph, Dataset) {
+    let (pool, rest) = digits();
+    let mut split = mnist(&pool, &rest, samples, 2, 28, Seed(5)).unwrap();
+    split.normalise().unwrap();
+    (chain(&split.train, "image", layers, "digit", kind), split.train)
+}
+
 /// A network that `gradus bench` trains, W1 to W5, with so many samples, and the batch of its steps.
 pub fn workload(name: &str, samples: usize) -> (Graph, Dataset, usize) {
     match name {
@@ -73,11 +81,9 @@ pub fn workload(name: &str, samples: usize) -> (Graph, Dataset, usize) {
             (pair_graph(net), pairs(samples, 2).train, 50)
         }
         "W5" => {
-            let (pool, rest) = digits();
-            let mut split = mnist(&pool, &rest, samples, 2, 28, Seed(5)).unwrap();
-            split.normalise().unwrap();
             let layers = ["Flatten", "Linear 1024", "ReLU", "Linear 1024", "ReLU", "Linear 10"];
-            (chain(&split.train, "image", &layers, "digit", "CrossEntropyLoss"), split.train, 256)
+            let (graph, data) = digit_net(&layers, "CrossEntropyLoss", samples);
+            (graph, data, 256)
         }
         _ => panic!("no workload {name}"),
     }

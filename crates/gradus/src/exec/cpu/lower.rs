@@ -41,9 +41,14 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Samples in the batch.
+    /// Samples that are run: the batch, or a part of it.
     pub fn batch(&self) -> usize {
         self.step.batch
+    }
+
+    /// Samples of the whole batch.
+    pub fn whole(&self) -> usize {
+        self.step.whole
     }
 }
 
@@ -114,7 +119,8 @@ impl Lower<'_> {
         let operands = Operands::new(reads, writes, int_reads, int_writes);
         let adds = self.node.adds;
         self.kernels.push(Box::new(move |cpu, step, memory| {
-            run(&Run { cpu, step, adds: adds || step.accumulate }, operands.resolve(memory));
+            let adds = adds || step.accumulate || step.before > 0;
+            run(&Run { cpu, step, adds }, operands.resolve(memory));
         }));
     }
 }

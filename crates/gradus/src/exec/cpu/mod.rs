@@ -246,4 +246,8 @@ impl Executor for Cpu {
     fn capacity(&self, plan: PlanId) -> usize {
         self.plans[plan.0].capacity()
     }
+
+    fn part(&self, plan: PlanId) -> usize {
+        self.plans[plan.0].plan.part()
+    }
 }

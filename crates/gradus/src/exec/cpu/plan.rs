@@ -17,7 +17,9 @@ use crate::program::{Node, Phase, Program, Source, Value};
 pub struct Plan {
     pub(super) program: Arc<Program>,
     pub(super) places: Vec<Option<Place>>,
+    /// The largest batch, and how much of it is run at a time.
     pub(super) batch: usize,
+    part: usize,
     pub(super) work: usize,
     pub(super) ints: usize,
     kernels: Vec<Kernel>,
@@ -40,76 +42,34 @@ impl Plan {
             PlanKind::Stepwise => program.nodes.clone(),
             PlanKind::Fused => fuse(&program),
         };
-        let step = Step { batch, ..Step::default() };
-        let cases: Vec<Case<'_>> = nodes
-            .iter()
-            .map(|n| Case {
-                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
-                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
-                step,
-                adds: n.adds,
-            })
-            .collect();
         let lives = lifetimes(&program, &nodes, kind);
-
-        // Floats, then scratch, then whole numbers; the last two see the same planner.
-        let (mut float_needs, mut float_of) = (Vec::new(), Vec::new());
-        let (mut int_needs, mut int_of) = (Vec::new(), Vec::new());
-        for (i, life) in lives.iter().enumerate() {
-            let Some((from, to)) = *life else { continue };
-            let info = &program.values[i];
-            let samples = if info.batched { batch } else { 1 };
-            let need = Need { len: samples * layout(info).sample(), from, to };
-            if info.ints {
-                int_needs.push(need);
-                int_of.push(i);
-            } else {
-                float_needs.push(need);
-                float_of.push(i);
-            }
+        let mut part = batch;
+        let mut arena = Arena::new(&program, &nodes, &lives, batch, part);
+        if kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward) {
+            part = part_of(&nodes, batch, arena.floats, store.numbers());
+            arena = Arena::new(&program, &nodes, &lives, batch, part);
         }
-        let values = float_needs.len();
-        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| Need {
-            len: n.op.scratch(&cases[i]),
-            from: i,
-            to: i,
-        }));
-        let (floats, work) = assign(&float_needs);
-        let (ints, ints_len) = assign(&int_needs);
-
-        let nothing = Span { region: Region::Work, start: 0, len: 0 };
-        let mut places: Vec<Option<Place>> = vec![None; program.values.len()];
-        for (k, i) in float_of.iter().enumerate() {
-            let span = Span { region: Region::Work, start: floats[k], len: float_needs[k].len };
-            places[*i] = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(&program.values[*i]), false));
-        }
-        for (k, i) in int_of.iter().enumerate() {
-            let span = IntSpan { start: ints[k], len: int_needs[k].len };
-            places[*i] = Some(Place::new(nothing, span, layout(&program.values[*i]), true));
-        }
-        for (i, info) in program.values.iter().enumerate() {
+        let Arena { mut places, scratch, floats, ints } = arena;
+        for (place, info) in places.iter_mut().zip(&program.values) {
             if let Some(span) = store.span(info.source) {
-                places[i] = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(info), false));
+                *place = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(info), false));
             }
         }
 
         let mut kernels = Vec::new();
         let mut ends = [0; 3];
-        for (i, node) in nodes.iter().enumerate() {
-            let span = Span { region: Region::Work, start: floats[values + i], len: float_needs[values + i].len };
-            node.op.lower(&mut Lower {
-                node,
-                infos: &program.values,
-                places: &places,
-                scratch: span,
-                kernels: &mut kernels,
-            });
+        for (node, scratch) in nodes.iter().zip(scratch) {
+            node.op.lower(&mut Lower { node, infos: &program.values, places: &places, scratch, kernels: &mut kernels });
             for end in &mut ends[node.phase as usize..] {
                 *end = kernels.len();
             }
         }
-        drop(cases);
-        Plan { program, places, batch, work, ints: ints_len, kernels, ends, nodes, kind }
+        Plan { program, places, batch, part, work: floats, ints, kernels, ends, nodes, kind }
+    }
+
+    /// How many samples of the largest batch it runs at a time.
+    pub fn part(&self) -> usize {
+        self.part
     }
 
     /// Bytes of work memory that a session of it needs.
@@ -119,7 +79,11 @@ impl Plan {
 
     /// Runs the kernels of the phases from `first` to `last`.
     pub fn run(&self, first: Phase, last: Phase, cpu: &Cpu, step: &Step, memory: &mut Memory<'_>) {
-        assert!(step.batch <= self.batch, "a batch of {} in a plan for {}", step.batch, self.batch);
+        assert!(step.batch <= self.part, "{} samples in a plan for {}", step.batch, self.part);
+        assert!(
+            step.before + step.batch <= step.whole && step.whole <= self.batch,
+            "a part of another batch: {step:?}"
+        );
         let from = if first == Phase::Forward { 0 } else { self.ends[first as usize - 1] };
         for kernel in &self.kernels[from..self.ends[last as usize]] {
             kernel(cpu, step, memory);
@@ -129,6 +93,9 @@ impl Plan {
     /// The plan as text.
     pub fn describe(&self) -> String {
         let mut text = String::new();
+        if self.part < self.batch {
+            let _ = writeln!(text, "{} of {} samples at a time", self.part, self.batch);
+        }
         let mut phase = None;
         for node in &self.nodes {
             if phase != Some(node.phase) {
@@ -148,6 +115,84 @@ impl Plan {
         }
         text
     }
+}
+
+/// Where the values of the work memory lie, and the scratch of each op.
+struct Arena {
+    /// By value; none for what is stored or not used.
+    places: Vec<Option<Place>>,
+    /// By op.
+    scratch: Vec<Span>,
+    floats: usize,
+    ints: usize,
+}
+
+impl Arena {
+    /// For batches of `batch` samples, `part` of them at a time.
+    fn new(program: &Program, nodes: &[Node], lives: &[Option<(usize, usize)>], batch: usize, part: usize) -> Arena {
+        let mut places: Vec<Option<Place>> = vec![None; lives.len()];
+        let (mut float_needs, mut float_of) = (Vec::new(), Vec::new());
+        let (mut int_needs, mut int_of) = (Vec::new(), Vec::new());
+        for (i, life) in lives.iter().enumerate() {
+            let Some((from, to)) = *life else { continue };
+            let info = &program.values[i];
+            let samples = if info.batched { part } else { 1 };
+            let need = Need { len: samples * layout(info).sample(), from, to };
+            if info.ints {
+                int_needs.push(need);
+                int_of.push(i);
+            } else {
+                float_needs.push(need);
+                float_of.push(i);
+            }
+        }
+        let step = Step { batch: part, whole: batch, ..Step::default() };
+        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| {
+            let case = Case {
+                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
+                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
+                step,
+                adds: n.adds,
+            };
+            let (from, to) = if n.op.keeps_scratch() { (0, nodes.len()) } else { (i, i) };
+            Need { len: n.op.scratch(&case), from, to }
+        }));
+        let (starts, floats) = assign(&float_needs);
+        let mut spans =
+            starts.iter().zip(&float_needs).map(|(&start, need)| Span { region: Region::Work, start, len: need.len });
+        for (i, span) in float_of.into_iter().zip(&mut spans) {
+            let no_ints = IntSpan { start: 0, len: 0 };
+            places[i] = Some(Place::new(span, no_ints, layout(&program.values[i]), false));
+        }
+        let scratch = spans.collect();
+        let (starts, ints) = assign(&int_needs);
+        for ((i, start), need) in int_of.into_iter().zip(starts).zip(&int_needs) {
+            let nothing = Span { region: Region::Work, start: 0, len: 0 };
+            let span = IntSpan { start, len: need.len };
+            places[i] = Some(Place::new(nothing, span, layout(&program.values[i]), true));
+        }
+        Arena { places, scratch, floats, ints }
+    }
+}
+
+/// How many numbers of the work memory stay in a core's caches from one op to the next.
+const NEAR: usize = 1 << 17;
+
+/// Kernels are not started for fewer samples where there are more.
+const FEWEST: usize = 16;
+
+/// How many samples of a batch to run at a time, forward and backward, so that what one op writes is still in the caches for
+/// the next. `work` numbers are what the whole batch takes; every part passes through the `store` besides, which is to be the
+/// smaller part of it.
+fn part_of(nodes: &[Node], batch: usize, work: usize, store: usize) -> usize {
+    // A shared weight's gradient adds up the whole batch for one use, then for the next.
+    if nodes.iter().any(|n| n.adds || n.op.needs_batch()) {
+        return batch;
+    }
+    let sample = work.div_ceil(batch).max(1);
+    let part = (NEAR.max(2 * store) / sample).max(FEWEST);
+    // Parts of one size, but for the last.
+    batch.div_ceil(batch.div_ceil(part))
 }
 
 /// From the first to the last op that uses each value of the work memory; what must be read after the step, or is written
