@@ -36,6 +36,47 @@ pub fn copy_rows(cpu: &Cpu, rows: usize, n: usize, src: &[f32], lds: usize, dst:
     });
 }
 
+/// Images with a border of zeros: each of `h` rows of `w` pixels of `n` numbers, `lds` apart, gets `border.0` rows of zeros above
+/// and below, and `border.1` pixels left and right; in `dst` pixels lie `n` apart.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or a distance less than `n`.
+#[allow(clippy::too_many_arguments)]
+pub fn add_border(
+    cpu: &Cpu,
+    images: usize,
+    [h, w, n]: [usize; 3],
+    src: &[f32],
+    lds: usize,
+    border: (usize, usize),
+    dst: &mut [f32],
+) {
+    let row = (w + 2 * border.1) * n;
+    let (size, image) = (h * w * lds, (h + 2 * border.0) * row);
+    if images == 0 || image == 0 {
+        return;
+    }
+    assert!(
+        lds >= n && reach(images * h * w, n, lds) <= src.len(),
+        "add_border: the source has {} numbers, too few",
+        src.len()
+    );
+    assert!(dst.len() / image >= images, "add_border: the target has {} numbers, too few", dst.len());
+    cpu.pool.each_row(1, image, &mut dst[..images * image], |i, dst| {
+        dst.fill(0.0);
+        for y in 0..h {
+            let (src, dst) = (&src[i * size + y * w * lds..], &mut dst[(border.0 + y) * row + border.1 * n..][..w * n]);
+            if lds == n {
+                dst.copy_from_slice(&src[..w * n]);
+                continue;
+            }
+            for (dst, src) in dst.chunks_exact_mut(n).zip(src.chunks(lds)) {
+                dst.copy_from_slice(&src[..n]);
+            }
+        }
+    });
+}
+
 /// A transpose of each of many matrices: between channels innermost and outermost of images, or of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transpose {
@@ -103,6 +144,32 @@ mod tests {
     use super::*;
     use crate::math::testing::{cases, shape_is};
     use crate::matmul::tests::{Numbers, machines, same_bits};
+
+    #[test]
+    fn borders_are_zeros() {
+        let machines = machines();
+        cases("add_border", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let [images, h, w, n] = [0..5, 0..7, 0..7, 1..21].map(|range| numbers.pick(range));
+            let border = (numbers.pick(0..3), numbers.pick(0..4));
+            let lds = n + numbers.pick(0..2) * numbers.pick(0..5);
+            shape_is(&(images, h, w, n, lds, border));
+            let src = numbers.rows(images * h * w, n, lds, f32::NAN);
+            let (all_h, all_w) = (h + 2 * border.0, w + 2 * border.1);
+            let dst = same_bits(&machines, "add_border", |cpu| {
+                let mut dst = vec![f32::NAN; images * all_h * all_w * n];
+                add_border(cpu, images, [h, w, n], &src, lds, border, &mut dst);
+                dst
+            });
+            for (at, x) in dst.iter().enumerate() {
+                let (pixel, j) = (at / n, at % n);
+                let (i, y, x_) = (pixel / all_w / all_h, pixel / all_w % all_h, pixel % all_w);
+                let inside = y.checked_sub(border.0).zip(x_.checked_sub(border.1)).filter(|(y, x)| *y < h && *x < w);
+                let want = inside.map_or(0.0, |(y, x)| src[((i * h + y) * w + x) * lds + j]);
+                assert_eq!(x.to_bits(), want.to_bits());
+            }
+        });
+    }
 
     fn check_copy(machines: &[Cpu], numbers: &mut Numbers, rows: usize, n: usize, lds: usize, ldd: usize) {
         shape_is(&(rows, n, lds, ldd));

@@ -6,13 +6,15 @@
 //! Order on the CPU. Forward: each y is one chain of fused multiply-adds that starts from the bias (or 0) and runs over
 //! (u, v, k) ascending. Weight gradient: for each image one chain from 0 over (i, j) ascending; these partials are added in
 //! image order to the stored dW (or 0 when gradients are fresh). Input gradient: each dx is one chain from 0 over (u, v, o)
-//! ascending. Taps that fall outside of the image are left out of their chain.
+//! ascending. Taps that fall outside of the image are left out of their chain; but the weight gradient of a few channels
+//! multiplies them as zeros, which changes a bit only where dy is not finite.
 //!
 //! The CPU stores W as (kH, kW, I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient
 //! needs inputs along the lanes and transposes each tap of W into scratch first.
 
+use gradus_kernels::Span;
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
-use gradus_kernels::layout::{Transpose, transpose};
+use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
 
 use super::{Case, Cost, Map, Op, Window};
@@ -146,6 +148,19 @@ fn by_image(w: Layout) -> bool {
     w.sample() <= 1024
 }
 
+/// Images of fewer channels than a tile has rows get their border in memory, where there is one: tiles go across taps then.
+const FEW: usize = 12;
+
+/// Numbers of such an image, or 0.
+fn bordered(window: &Window, x: &[usize]) -> usize {
+    let Window { kernel, padding, .. } = *window;
+    if x[0] < FEW && padding != (0, 0) && padding.0 < kernel.0 && padding.1 < kernel.1 {
+        x[0] * (x[1] + 2 * padding.0) * (x[2] + 2 * padding.1)
+    } else {
+        0
+    }
+}
+
 impl WeightGrad {
     fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
         Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.reads[1].dims }
@@ -170,16 +185,31 @@ impl Op for WeightGrad {
 
     fn scratch(&self, case: &Case) -> usize {
         let dw = layout(case.writes[0]);
-        if by_image(dw) { case.batch() * dw.sample() } else { 0 }
+        let partials = if by_image(dw) { dw.sample() } else { 0 };
+        case.batch() * (bordered(&self.window, &case.reads[0].dims) + partials)
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, dw, partials) = (l.read(0), l.read(1), l.write(0), l.scratch());
+        let (x, dy, dw, scratch) = (l.read(0), l.read(1), l.write(0), l.scratch());
         let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.read_dims(1) };
-        let conv = sizes.kernel(x.layout.ld, dw.layout.ld, dy.layout.ld);
+        let mut conv = sizes.kernel(x.layout.ld, dw.layout.ld, dy.layout.ld);
+        let (mut x_span, mut image_x, mut partials) = (x.span, x.layout.sample(), scratch);
+        let bordered = bordered(&self.window, l.read_dims(0));
+        if bordered > 0 {
+            let Conv { h, w, ci, ldx, padding, .. } = conv;
+            // The first numbers of the scratch, which has as many as the batch wants of both.
+            let batch = scratch.len / (bordered + if by_image(dw.layout) { dw.layout.sample() } else { 0 });
+            let with_border = Span { len: batch * bordered, ..scratch };
+            partials = Span { start: scratch.start + with_border.len, len: scratch.len - with_border.len, ..scratch };
+            l.kernel([x.span], [with_border], [], [], move |run, s| {
+                add_border(run.cpu, run.batch(), [h, w, ci], s.read[0], ldx, padding, s.write[0]);
+            });
+            (x_span, image_x) = (with_border, bordered);
+            conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: ci, ..conv };
+        }
         let (by_image, size, outputs) = (by_image(dw.layout), dw.layout.sample(), dy.layout.group);
-        let (image_x, image_y) = (x.layout.sample(), dy.layout.sample());
-        l.kernel([x.span, dy.span], [dw.span, partials], [], [], move |run, s| {
+        let image_y = dy.layout.sample();
+        l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {
             let ([x, dy], [dw, partials], batch) = (s.read, s.write, run.batch());
             if !by_image || run.cpu.pool.threads() == 1 {
                 return conv2d_weight_grad(run.cpu, &Conv { batch, ..conv }, x, dy, dw, run.adds);
@@ -259,6 +289,9 @@ mod tests {
             ("Conv2d 3 2 stride=3 padding=4 bias=false", [16, 4, 3]),
             ("Conv2d 40 5 padding=2", [2, 6, 5]),
             ("Conv2d 2 3", [33, 5, 5]),
+            ("Conv2d 16 3 padding=1", [1, 6, 7]), // with a border in memory
+            ("Conv2d 33 3x2 stride=2x1 padding=2x0", [11, 5, 6]),
+            ("Conv2d 40 5 padding=4x2", [7, 5, 9]),
         ] {
             agree(&[layer], &input);
             agree(&[layer, "ReLU", layer.replace("bias=false", "").as_str()], &[input[0], 9, 9]);
