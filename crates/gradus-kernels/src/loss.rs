@@ -2,12 +2,13 @@
 //!
 //! Sums over a row have the order of [`crate::softmax`].
 
-use crate::Cpu;
 use crate::isa::simd;
-use crate::math::{LANES, check, extent, load, log, store};
+use crate::math::{LANES, Lanes, check, exp, extent, load, log, one_by_one, store};
 use crate::pool::{Read, Write};
-use crate::reduce::fold_sum;
+use crate::reduce::{fold_columns, fold_sum, larger};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
+use crate::square::{to_columns, to_rows};
+use crate::{Cpu, Isa};
 
 simd! {
     fn cross_entropy_kernel(
@@ -31,6 +32,34 @@ simd! {
 }
 
 simd! {
+    /// The same for up to sixteen rows of up to sixteen columns, which lie in columns: of `x` with −∞ where there is nothing,
+    /// of `t` with 0. `x` becomes their softmax; gives what the rows cost.
+    fn cross_entropy_columns(n: usize, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
+        let max = fold_columns(x, larger);
+        let mut e = [[0.0; LANES]; LANES];
+        one_by_one(n, #[inline(always)] |c| {
+            for r in 0..LANES {
+                x[c][r] -= max[r];
+                e[c][r] = exp(x[c][r]);
+            }
+        });
+        let sum = fold_columns(&e, #[inline(always)] |a, b| a + b);
+        let mut log_sum = sum;
+        for sum in &mut log_sum {
+            *sum = log(*sum);
+        }
+        one_by_one(n, #[inline(always)] |c| {
+            for r in 0..LANES {
+                let term = t[c][r].mul_add(log_sum[r] - x[c][r], 0.0);
+                t[c][r] = if t[c][r] == 0.0 { 0.0 } else { term };
+                x[c][r] = e[c][r] / sum[r];
+            }
+        });
+        fold_columns(t, #[inline(always)] |a, b| a + b)
+    }
+}
+
+simd! {
     fn cross_entropy_grad_kernel(
         rows: usize, n: usize, ld: usize, probs: &[f32], t: &[f32], factor: f32, dx: &mut [f32],
     ) {
@@ -49,27 +78,41 @@ simd! {
     }
 }
 
-/// out\[r\] = Σ step of x − t.
+simd! {
+    /// The same for up to sixteen rows of up to sixteen columns, which lie in columns: `probs` becomes dx.
+    fn cross_entropy_grad_columns(n: usize, probs: &mut [Lanes; LANES], t: &[Lanes; LANES], factor: f32) {
+        let total = fold_columns(t, #[inline(always)] |a, b| a + b);
+        one_by_one(n, #[inline(always)] |c| {
+            for r in 0..LANES {
+                probs[c][r] = factor * probs[c][r].mul_add(total[r], -t[c][r]);
+            }
+        });
+    }
+}
+
+/// The chains of Σ step of x − t go on by `n` columns, for sixteen rows.
 #[inline(always)]
-fn difference_rows(
-    rows: usize,
+fn difference_columns(
     n: usize,
-    ld: usize,
-    x: &[f32],
-    t: &[f32],
-    out: &mut [f32],
+    x: &[Lanes; LANES],
+    t: &[Lanes; LANES],
+    sums: &mut [Lanes; LANES],
     step: impl Fn(f32, f32) -> f32,
 ) {
-    for (r, out) in out.iter_mut().enumerate().take(rows) {
-        let mut sums = [0.0; LANES];
-        for j in (0..n).step_by(LANES) {
-            let (at, width) = (r * ld + j, LANES.min(n - j));
-            let (x, t) = (load(x, at, width, 0.0), load(t, at, width, 0.0));
-            for l in 0..LANES {
-                sums[l] = step(sums[l], x[l] - t[l]);
+    one_by_one(
+        n,
+        #[inline(always)]
+        |c| {
+            for r in 0..LANES {
+                sums[c][r] = step(sums[c][r], x[c][r] - t[c][r]);
             }
-        }
-        *out = fold_sum(sums);
+        },
+    );
+}
+
+simd! {
+    fn sum_columns(columns: &[Lanes; LANES]) -> Lanes {
+        fold_columns(columns, #[inline(always)] |a, b| a + b)
     }
 }
 
@@ -92,8 +135,8 @@ fn difference_grad(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], dx: &
 }
 
 simd! {
-    fn squared_error_kernel(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
-        difference_rows(rows, n, ld, x, t, out, #[inline(always)] |sum, d| d.mul_add(d, sum));
+    fn squared_error_kernel(n: usize, x: &[Lanes; LANES], t: &[Lanes; LANES], sums: &mut [Lanes; LANES]) {
+        difference_columns(n, x, t, sums, #[inline(always)] |sum, d| d.mul_add(d, sum));
     }
 }
 
@@ -107,8 +150,8 @@ simd! {
 }
 
 simd! {
-    fn absolute_error_kernel(rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
-        difference_rows(rows, n, ld, x, t, out, #[inline(always)] |sum, d| sum + d.abs());
+    fn absolute_error_kernel(n: usize, x: &[Lanes; LANES], t: &[Lanes; LANES], sums: &mut [Lanes; LANES]) {
+        difference_columns(n, x, t, sums, #[inline(always)] |sum, d| sum + d.abs());
     }
 }
 
@@ -155,7 +198,18 @@ pub fn cross_entropy(
     let (x, t) = (Read(&x[..end], ld), Read(&t[..end], ld));
     let arrays = (x, t, Write::new(&mut probs[..end], ld), Write::new(&mut out[..rows], 1));
     cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, t, probs, out)| {
-        cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, probs, out);
+        if n > LANES {
+            return cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, probs, out);
+        }
+        let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
+        for (i, out) in out.chunks_mut(LANES).enumerate() {
+            let (rows, at) = (out.len(), i * LANES * ld);
+            to_columns(cpu.isa, &x[at..], rows, n, ld, &mut xs);
+            to_columns(cpu.isa, &t[at..], rows, n, ld, &mut ts);
+            let costs = cross_entropy_columns(cpu.isa, n, &mut xs, &mut ts);
+            to_rows(cpu.isa, &xs, rows, n, ld, &mut probs[at..]);
+            out.copy_from_slice(&costs[..rows]);
+        }
     });
 }
 
@@ -180,7 +234,17 @@ pub fn cross_entropy_grad(
     let end = extent(rows, n, ld);
     let arrays = (Read(&probs[..end], ld), Read(&t[..end], ld), Write::new(&mut dx[..end], ld));
     cpu.pool.split_rows(1, rows, 1, arrays, |rows, (probs, t, dx)| {
-        cross_entropy_grad_kernel(cpu.isa, rows.len(), n, ld, probs, t, factor, dx);
+        if n > LANES {
+            return cross_entropy_grad_kernel(cpu.isa, rows.len(), n, ld, probs, t, factor, dx);
+        }
+        let (mut ps, mut ts) = ([[0.0; LANES]; LANES], [[0.0; LANES]; LANES]);
+        for first in (0..rows.len()).step_by(LANES) {
+            let (rows, at) = (LANES.min(rows.len() - first), first * ld);
+            to_columns(cpu.isa, &probs[at..], rows, n, ld, &mut ps);
+            to_columns(cpu.isa, &t[at..], rows, n, ld, &mut ts);
+            cross_entropy_grad_columns(cpu.isa, n, &mut ps, &ts, factor);
+            to_rows(cpu.isa, &ps, rows, n, ld, &mut dx[at..]);
+        }
     });
 }
 
@@ -189,13 +253,49 @@ pub fn cross_entropy_grad(
 /// # Panics
 /// When a slice is too short.
 pub fn squared_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
-    check("squared_error: x", x.len(), rows, n, ld);
-    check("squared_error: t", t.len(), rows, n, ld);
-    check_out("squared_error: out", out.len(), rows);
+    difference(
+        cpu,
+        ["squared_error: x", "squared_error: t", "squared_error: out"],
+        squared_error_kernel,
+        rows,
+        n,
+        ld,
+        x,
+        t,
+        out,
+    );
+}
+
+/// A loss whose `kernel` goes on with the chains of sixteen rows.
+#[allow(clippy::too_many_arguments)]
+fn difference(
+    cpu: &Cpu,
+    names: [&str; 3],
+    kernel: fn(Isa, usize, &[Lanes; LANES], &[Lanes; LANES], &mut [Lanes; LANES]),
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &[f32],
+    out: &mut [f32],
+) {
+    check(names[0], x.len(), rows, n, ld);
+    check(names[1], t.len(), rows, n, ld);
+    check_out(names[2], out.len(), rows);
     let end = extent(rows, n, ld);
     let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut out[..rows], 1));
-    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, out)| {
-        squared_error_kernel(cpu.isa, rows.len(), n, ld, x, t, out);
+    cpu.pool.split_rows(1, rows, 1, arrays, |_, (x, t, out)| {
+        let (mut xs, mut ts) = ([[0.0; LANES]; LANES], [[0.0; LANES]; LANES]);
+        for (i, out) in out.chunks_mut(LANES).enumerate() {
+            let (rows, mut sums) = (out.len(), [[0.0; LANES]; LANES]);
+            for j in (0..n).step_by(LANES) {
+                let (at, width) = (i * LANES * ld + j, LANES.min(n - j));
+                to_columns(cpu.isa, &x[at..], rows, width, ld, &mut xs);
+                to_columns(cpu.isa, &t[at..], rows, width, ld, &mut ts);
+                kernel(cpu.isa, width, &xs, &ts, &mut sums);
+            }
+            out.copy_from_slice(&sum_columns(cpu.isa, &sums)[..rows]);
+        }
     });
 }
 
@@ -229,14 +329,17 @@ pub fn squared_error_grad(
 /// # Panics
 /// When a slice is too short.
 pub fn absolute_error(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], out: &mut [f32]) {
-    check("absolute_error: x", x.len(), rows, n, ld);
-    check("absolute_error: t", t.len(), rows, n, ld);
-    check_out("absolute_error: out", out.len(), rows);
-    let end = extent(rows, n, ld);
-    let arrays = (Read(&x[..end], ld), Read(&t[..end], ld), Write::new(&mut out[..rows], 1));
-    cpu.pool.split_rows(1, rows, 1, arrays, |rows, (x, t, out)| {
-        absolute_error_kernel(cpu.isa, rows.len(), n, ld, x, t, out);
-    });
+    difference(
+        cpu,
+        ["absolute_error: x", "absolute_error: t", "absolute_error: out"],
+        absolute_error_kernel,
+        rows,
+        n,
+        ld,
+        x,
+        t,
+        out,
+    );
 }
 
 /// dx = factor · sign(x − t), where sign(0) = 0; NaN stays NaN.

@@ -207,6 +207,15 @@ pub(crate) fn store(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
     store_any(y, at, &masked);
 }
 
+/// Calls `f` with 0 to n − 1, one after the other: the compiler is kept from doing several calls at once, where each is made of
+/// whole vectors already.
+#[inline(always)]
+pub(crate) fn one_by_one(n: usize, mut f: impl FnMut(usize)) {
+    for i in 0..n {
+        f(std::hint::black_box(i));
+    }
+}
+
 /// What an array of `rows` rows of `n` numbers, `ld` apart, must hold at least: the last row needs no padding.
 #[inline(always)]
 pub(crate) fn extent(rows: usize, n: usize, ld: usize) -> usize {

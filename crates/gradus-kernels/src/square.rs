@@ -2,6 +2,7 @@
 
 use crate::Isa;
 use crate::isa::Level;
+use crate::math::{Lanes, check};
 
 /// The side of a square.
 pub(crate) const SIDE: usize = 16;
@@ -25,12 +26,42 @@ pub(crate) unsafe fn transpose(
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => x86::avx512(rows, cols, src, lds, dst, ldd),
+            Level::Avx512 => x86::avx512(rows, cols, src, lds, dst, ldd, rows),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => x86::avx2(rows, cols, src, lds, dst, ldd),
             Level::Portable => plain(0..rows, 0..cols, src, lds, dst, ldd),
         }
     }
+}
+
+/// Up to sixteen rows of `width` numbers, `ld` apart, as columns: lane r of `columns[c]` becomes number c of row r, lanes past the
+/// rows anything. Columns past the width stay.
+///
+/// # Panics
+/// When there are more rows or columns, or fewer numbers.
+pub(crate) fn to_columns(isa: Isa, x: &[f32], rows: usize, width: usize, ld: usize, columns: &mut [Lanes; SIDE]) {
+    check("to_columns", x.len(), rows, width, ld);
+    assert!(rows <= SIDE && width <= SIDE, "{rows} rows of {width} are no square");
+    let (from, to) = (x.as_ptr(), columns.as_mut_ptr().cast());
+    // SAFETY: the rows lie in `x`, the columns in the square, all of whose lanes may be written.
+    unsafe {
+        match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => x86::avx512(rows, width, from, ld, to, SIDE, SIDE),
+            _ => transpose(isa, rows, width, from, ld, to, SIDE),
+        }
+    }
+}
+
+/// The way back. Writes the `width` numbers of each row alone.
+///
+/// # Panics
+/// As [`to_columns`].
+pub(crate) fn to_rows(isa: Isa, columns: &[Lanes; SIDE], rows: usize, width: usize, ld: usize, y: &mut [f32]) {
+    check("to_rows", y.len(), rows, width, ld);
+    assert!(rows <= SIDE && width <= SIDE, "{rows} rows of {width} are no square");
+    // SAFETY: the columns lie in the square, the rows in `y`.
+    unsafe { transpose(isa, width, rows, columns.as_ptr().cast(), SIDE, y.as_mut_ptr(), ld) };
 }
 
 /// One number after the other.
@@ -60,12 +91,22 @@ mod x86 {
 
     use super::{SIDE, plain};
 
+    /// Writes `written` numbers of each row of the target: zeros past the `rows`.
+    ///
     /// # Safety
-    /// As [`super::transpose`], with AVX-512.
+    /// As [`super::transpose`], with AVX-512, and that many numbers can be written.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) unsafe fn avx512(rows: usize, cols: usize, src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+    pub(super) unsafe fn avx512(
+        rows: usize,
+        cols: usize,
+        src: *const f32,
+        lds: usize,
+        dst: *mut f32,
+        ldd: usize,
+        written: usize,
+    ) {
         let first = |n: usize| ((1u32 << n) - 1) as __mmask16;
-        let (read, write) = (first(cols), first(rows));
+        let (read, write) = (first(cols), first(written));
         // SAFETY: masked lanes are neither read nor written, and rows past the last one are not touched.
         let load = |r: usize| unsafe {
             if r < rows { _mm512_maskz_loadu_ps(read, src.add(r * lds)) } else { _mm512_setzero_ps() }
@@ -87,7 +128,7 @@ mod x86 {
             .map(|x| _mm512_castpd_ps(x))
         };
         let (p, q, s, t) = (four(0), four(4), four(8), four(12));
-        for j in 0..4 {
+        for j in 0..cols.min(4) {
             // The lane groups of each even and each odd number.
             let (even0, odd0) = (_mm512_shuffle_f32x4::<0x88>(p[j], q[j]), _mm512_shuffle_f32x4::<0xdd>(p[j], q[j]));
             let (even1, odd1) = (_mm512_shuffle_f32x4::<0x88>(s[j], t[j]), _mm512_shuffle_f32x4::<0xdd>(s[j], t[j]));
@@ -100,8 +141,15 @@ mod x86 {
             for (g, column) in columns.into_iter().enumerate() {
                 let c = 4 * g + j;
                 if c < cols {
-                    // SAFETY: a row of the target; masked lanes are not written.
-                    unsafe { _mm512_mask_storeu_ps(dst.add(c * ldd), write, column) };
+                    // SAFETY: a row of the target; masked lanes are not written. What is written whole can be read again
+                    // at once.
+                    unsafe {
+                        if written == SIDE {
+                            _mm512_storeu_ps(dst.add(c * ldd), column);
+                        } else {
+                            _mm512_mask_storeu_ps(dst.add(c * ldd), write, column);
+                        }
+                    }
                 }
             }
         }

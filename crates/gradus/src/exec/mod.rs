@@ -5,6 +5,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use crate::data::{Batch, Target, TargetInfo};
 use crate::error::Result;
 use crate::fail;
@@ -197,12 +199,19 @@ pub(crate) fn one_hot<T: From<u8>>(label: u32, out: &mut [T]) {
     }
 }
 
+/// What has this name. It is where the network has it, mostly: a comparison is quicker than a hash.
+fn named<'b, T>(map: &'b IndexMap<String, T>, index: usize, name: &str) -> Option<&'b T> {
+    match map.get_index(index) {
+        Some((other, array)) if other == name => Some(array),
+        _ => map.get(name),
+    }
+}
+
 /// The array of an input: by name, or the only one there is.
 pub(crate) fn input_of<'b>(graph: &Graph, batch: &Batch<'b>, index: usize) -> Option<&'b ndarray::ArrayD<f32>> {
     let inputs = &batch.dataset().inputs;
     let (name, _) = graph.schema.inputs.get_index(index)?;
-    inputs
-        .get(name)
+    named(inputs, index, name)
         .or_else(|| if inputs.len() == 1 && graph.schema.inputs.len() == 1 { inputs.values().next() } else { None })
 }
 
@@ -210,5 +219,5 @@ pub(crate) fn input_of<'b>(graph: &Graph, batch: &Batch<'b>, index: usize) -> Op
 pub(crate) fn target_of<'b>(graph: &Graph, batch: &Batch<'b>, index: usize) -> Option<&'b crate::data::Target> {
     let targets = &batch.dataset().targets;
     let (name, _) = graph.schema.targets.get_index(index)?;
-    targets.get(name).or_else(|| if graph.schema.targets.len() == 1 { targets.values().next() } else { None })
+    named(targets, index, name).or_else(|| if graph.schema.targets.len() == 1 { targets.values().next() } else { None })
 }

@@ -3,8 +3,9 @@
 //! Squared: L = c·Σ (x − t)², dx = 2cw·(x − t). Absolute: L = c·Σ |x − t|, dx = cw·sign(x − t), sign 0 = 0. c is 1 for the
 //! sum and 1/(B·elements) for the mean, w the weight of the loss.
 //!
-//! Order on the CPU: a chain per row (a sample's features, or a pixel's channels) ascending, then the fixed tree of
-//! `gradus_kernels::reduce` over the rows, then one product with c.
+//! Order on the CPU: for each row (a sample's features, or a pixel's channels) the sums of `gradus_kernels::softmax` (sixteen
+//! chains over every sixteenth number, folded by halves); then the fixed tree of `gradus_kernels::reduce` over the rows, then
+//! one product with c.
 
 use gradus_kernels::{loss, reduce};
 
