@@ -145,7 +145,7 @@ fn convolutions(cpu: &Cpu, criterion: &mut Criterion) {
             let sizes = format!("{ci}-{co} @{size} k{kernel} s{} p{} x{batch}", stride.0, padding.0);
             group.time(sizes, conv_flops(&c), || match what {
                 "forward" => conv2d(cpu, black_box(&c), &x, &weights, Some(&bias), &mut y, Map::ReLU),
-                "input gradient" => conv2d_input_grad(cpu, black_box(&c), &dy, &wt, padded(ci), &mut dx),
+                "input gradient" => conv2d_input_grad(cpu, black_box(&c), &dy, &wt, padded(ci), &mut dx, Map::Identity),
                 _ => conv2d_weight_grad(cpu, black_box(&c), &x, &dy, &mut dw, false),
             });
         }

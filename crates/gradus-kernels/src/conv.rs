@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::Cpu;
 use crate::matmul::{even, reach};
-use crate::pointwise::Map;
+use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tile_size};
 
@@ -143,7 +143,7 @@ pub fn conv2d(cpu: &Cpu, c: &Conv, x: &[f32], w: &[f32], bias: Option<&[f32]>, y
         n: c.co,
         ldd: c.ldy,
         bias: bias.map(<[f32]>::as_ptr),
-        map,
+        end: End::Map(map),
     };
     gather.run(cpu, c.work(), y);
 }
@@ -152,12 +152,21 @@ pub fn conv2d(cpu: &Cpu, c: &Conv, x: &[f32], w: &[f32], bias: Option<&[f32]>, y
 /// transposed. Writes the `ci` columns of `dx` alone.
 ///
 /// Order: one chain of fused multiply-adds per number over (tap row, tap column, output channel) ascending, from 0; taps
-/// that no output uses are skipped.
+/// that no output uses are skipped; then `finish`.
 ///
 /// # Panics
 /// When a slice is shorter than the shape says, a distance less than the row it holds, or a stride 0.
-pub fn conv2d_input_grad(cpu: &Cpu, c: &Conv, dy: &[f32], wt: &[f32], ldwt: usize, dx: &mut [f32]) {
+pub fn conv2d_input_grad<'f>(
+    cpu: &Cpu,
+    c: &Conv,
+    dy: &[f32],
+    wt: &[f32],
+    ldwt: usize,
+    dx: &mut [f32],
+    finish: impl Into<Finish<'f>>,
+) {
     c.check("conv2d_input_grad", dx.len(), (c.co, c.ci, ldwt, wt.len()), dy.len());
+    let dx = &mut dx[..reach(c.inputs(), c.ci, c.ldx)];
     let gather = Gather {
         down: (c.down(), Pass::Input),
         right: (c.right(), Pass::Input),
@@ -171,7 +180,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, c: &Conv, dy: &[f32], wt: &[f32], ldwt: usiz
         n: c.ci,
         ldd: c.ldx,
         bias: None,
-        map: Map::Identity,
+        end: finish.into().of("conv2d_input_grad", dx),
     };
     gather.run(cpu, c.work(), dx);
 }
@@ -368,7 +377,7 @@ struct Gather {
     n: usize,
     ldd: usize,
     bias: Option<*const f32>,
-    map: Map,
+    end: End,
 }
 
 // SAFETY: the pointers are to slices that the caller of the pass holds shared for as long as it runs.
@@ -436,7 +445,7 @@ impl Gather {
                     // Wrapping: where there are no terms there may be nothing.
                     let b = self.weights.wrapping_add(first + j);
                     let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
-                    let (n, to) = (width.min(self.n - j), End::Map(self.map));
+                    let (n, to) = (width.min(self.n - j), self.end);
                     for (_, m) in even(range.clone(), most) {
                         // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
                         // (tested below for all small shapes). Pixels are in one run each and in one range each, so
@@ -589,7 +598,7 @@ mod tests {
     use super::*;
     use crate::Isa;
     use crate::math::testing::{cases, shape_is};
-    use crate::matmul::tests::{Exact, Numbers, machines, same_bits};
+    use crate::matmul::tests::{Exact, Numbers, check_gradient, machines, same_bits};
 
     /// All pairs (output, tap) of an axis and the input they meet at.
     fn meetings(axis: Axis) -> Vec<(usize, usize, usize)> {
@@ -699,7 +708,7 @@ mod tests {
 
         let dx = same_bits(machines, &what, |cpu| {
             let mut dx = vec![77.0; reach(c.inputs(), c.ci, c.ldx)];
-            conv2d_input_grad(cpu, c, &dy, &wt, ldwt, &mut dx);
+            conv2d_input_grad(cpu, c, &dy, &wt, ldwt, &mut dx, Map::Identity);
             dx
         });
         let mut exact = vec![Exact::default(); c.inputs() * c.ci];
@@ -707,6 +716,11 @@ mod tests {
             channels().for_each(|(i, o)| exact[q * c.ci + i].add(dy[p * c.ldy + o], w[(t * c.ci + i) * c.ldw + o]));
         });
         compare(&dx, c.ci, c.ldx, &exact, Map::Identity, &what);
+        check_gradient(machines, numbers, (c.ci, c.ldx), &what, |cpu, finish| {
+            let mut dx = vec![77.0; reach(c.inputs(), c.ci, c.ldx)];
+            conv2d_input_grad(cpu, c, &dy, &wt, ldwt, &mut dx, finish);
+            dx
+        });
 
         let dw = same_bits(machines, &what, |cpu| {
             let mut dw = stored.clone();

@@ -19,10 +19,10 @@ pub(crate) trait Lanes: Copy {
     /// self + a·b, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
-    /// [`Map::ReLU`]
-    unsafe fn relu(self) -> Self;
-    /// A function of every number.
-    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self;
+    /// The gradient of [`Map::ReLU`] whose output is `y`: 0 where that is ≤ 0. Of a vector itself, its ReLU.
+    unsafe fn where_above(self, y: Self) -> Self;
+    /// A function of every number of two vectors.
+    unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self;
 }
 
 /// Eight numbers without any special instruction.
@@ -66,12 +66,12 @@ impl Lanes for Plain {
         Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
     }
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        Plain(self.0.map(|x| Map::ReLU.value(x)))
+    unsafe fn where_above(self, y: Self) -> Self {
+        Plain(std::array::from_fn(|i| Map::ReLU.gradient(y.0[i], self.0[i])))
     }
     #[inline(always)]
-    unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-        Plain(self.0.map(f))
+    unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Plain(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
 }
 
@@ -131,19 +131,19 @@ mod x86 {
             unsafe { _mm256_add_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn relu(self) -> Self {
+        unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
-            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(self, _mm256_setzero_ps()), self) }
+            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(y, _mm256_setzero_ps()), self) }
         }
         #[inline(always)]
-        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-            // SAFETY: both are eight numbers, any bits of which are some.
-            let mut numbers: [f32; 8] = unsafe { std::mem::transmute(self) };
-            for x in &mut numbers {
-                *x = f(*x);
+        unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+            // SAFETY: all are eight numbers, any bits of which are some.
+            let [mut a, b]: [[f32; 8]; 2] = unsafe { std::mem::transmute([self, other]) };
+            for (a, b) in a.iter_mut().zip(b) {
+                *a = f(*a, b);
             }
             // SAFETY: as above.
-            unsafe { std::mem::transmute(numbers) }
+            unsafe { std::mem::transmute(a) }
         }
     }
 
@@ -185,19 +185,19 @@ mod x86 {
             unsafe { _mm512_add_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn relu(self) -> Self {
+        unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
-            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self, _mm512_setzero_ps()), self) }
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), self) }
         }
         #[inline(always)]
-        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
-            // SAFETY: both are sixteen numbers, any bits of which are some.
-            let mut numbers: [f32; 16] = unsafe { std::mem::transmute(self) };
-            for x in &mut numbers {
-                *x = f(*x);
+        unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+            // SAFETY: all are sixteen numbers, any bits of which are some.
+            let [mut a, b]: [[f32; 16]; 2] = unsafe { std::mem::transmute([self, other]) };
+            for (a, b) in a.iter_mut().zip(b) {
+                *a = f(*a, b);
             }
             // SAFETY: as above.
-            unsafe { std::mem::transmute(numbers) }
+            unsafe { std::mem::transmute(a) }
         }
     }
 
@@ -244,14 +244,14 @@ mod x86 {
             Half(unsafe { Lanes::add(self.0, other.0) })
         }
         #[inline(always)]
-        unsafe fn relu(self) -> Self {
+        unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`.
-            Half(unsafe { self.0.relu() })
+            Half(unsafe { self.0.where_above(y.0) })
         }
         #[inline(always)]
-        unsafe fn each(self, f: impl Fn(f32) -> f32) -> Self {
+        unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
             // SAFETY: see `splat`.
-            Half(unsafe { self.0.each(f) })
+            Half(unsafe { self.0.both(other.0, f) })
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::isa::Level;
 use crate::lanes::{Lanes, Plain};
-use crate::pointwise::Map;
+use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
 use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, tile_size};
@@ -43,13 +43,22 @@ pub struct Product {
     pub ldc: usize,
 }
 
-/// c(i, j) = map(start + Σ a(i, k)·b(k, j)). Writes the `n` columns alone.
+/// c(i, j) = finish(start + Σ a(i, k)·b(k, j)). Writes the `n` columns alone.
 ///
-/// Order: one chain of fused multiply-adds per number, `k` ascending, from `start`; then `map`.
+/// Order: one chain of fused multiply-adds per number, `k` ascending, from `start`; then `finish`: a [`Map`], or the gradient
+/// of one.
 ///
 /// # Panics
 /// When a slice is shorter than the shape says, or `ldb` or `ldc` less than the row it holds.
-pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start: Start, map: Map) {
+pub fn matmul<'f>(
+    cpu: &Cpu,
+    p: &Product,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    start: Start,
+    finish: impl Into<Finish<'f>>,
+) {
     let Product { m, n, k, rsa, csa, ldb, transposed_b, ldc } = *p;
     if m == 0 || n == 0 {
         return;
@@ -65,8 +74,10 @@ pub fn matmul(cpu: &Cpu, p: &Product, a: &[f32], b: &[f32], c: &mut [f32], start
     if let Start::Row(row) = start {
         assert!(row.len() >= n, "matmul: the bias has {} numbers, not {n}", row.len());
     }
+    let c = &mut c[..reach(m, n, ldc)];
+    let end = finish.into().of("matmul", c);
     let out = Output::new(c);
-    let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, map };
+    let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, end };
     let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
     let (rows, columns) = tile_size(cpu.isa);
     // Each part reads all of the operand that is not split: split the longer side, and a transposed b, which is copied.
@@ -85,8 +96,11 @@ struct Checked<'a> {
     b: &'a [f32],
     out: &'a Output<'a>,
     start: Start<'a>,
-    map: Map,
+    end: End,
 }
+
+// SAFETY: the end's pointers are to slices that the caller of the product holds for as long as it runs.
+unsafe impl Sync for Checked<'_> {}
 
 impl Checked<'_> {
     /// A block of the output. Concurrent calls are given disjoint blocks.
@@ -110,7 +124,7 @@ impl Checked<'_> {
     /// A tile of the block, to be put somewhere.
     fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
         let rows = Regular { a: std::ptr::null(), a_step: self.p.rsa, c: std::ptr::null_mut(), c_step: self.p.ldc };
-        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: End::Map(self.map) }
+        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: self.end }
     }
 
     fn begin(&self, j: usize) -> Begin {
@@ -650,6 +664,33 @@ pub(crate) mod tests {
             (0..k).for_each(|k| sum.add(a[i * p.rsa + k * p.csa], b[b_at(k)]));
             sum.check(y, map, &what);
         }
+        check_gradient(machines, numbers, (n, p.ldc), &what, |cpu, finish| {
+            let mut c = c.clone();
+            matmul(cpu, &p, &a, &b, &mut c, start, finish);
+            c
+        });
+    }
+
+    /// Asserts that `f`, whose output has rows of `n` numbers, `ld` apart, finishes with the gradient of a map: that of what it
+    /// gives without.
+    pub(crate) fn check_gradient(
+        machines: &[Cpu],
+        numbers: &mut Numbers,
+        (n, ld): (usize, usize),
+        what: &str,
+        f: impl Fn(&Cpu, Finish) -> Vec<f32>,
+    ) {
+        let map = [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh][numbers.pick(0..4)];
+        let mut want = f(&machines[0], Map::Identity.into());
+        let y = numbers.rows(want.len().div_ceil(ld), n, ld, f32::NAN);
+        for (at, (want, y)) in want.iter_mut().zip(&y).enumerate().filter(|(at, _)| at % ld < n) {
+            *want = map.gradient(*y, *want);
+            assert!(want.is_finite(), "{what}: {at}");
+        }
+        let found = same_bits(machines, what, |cpu| f(cpu, Finish::Gradient(map, &y)));
+        for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+            assert_eq!(found.to_bits(), want.to_bits(), "{what}: the gradient of {map:?} at {at}");
+        }
     }
 
     #[test]
@@ -713,7 +754,8 @@ pub(crate) mod tests {
                     let run = |packed: bool| {
                         let mut c = stored.clone();
                         let out = &Output::new(&mut c);
-                        let product = Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, start, map: Map::Tanh };
+                        let product =
+                            Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, start, end: End::Map(Map::Tanh) };
                         if packed {
                             product.packed(0..m, 0..n)
                         } else {

@@ -4,6 +4,7 @@ use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{self, LANES, load};
 use crate::pool::{Read, Write};
+use crate::tile::{Beside, End};
 
 /// A function of one number, applied to every element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,9 +87,41 @@ impl Map {
     }
 }
 
+/// What becomes of the sums of a product or a convolution.
+#[derive(Clone, Copy, Debug)]
+pub enum Finish<'a> {
+    /// map(sum)
+    Map(Map),
+    /// sum · map′, the gradient of a map from its output, which lies as the sums do.
+    Gradient(Map, &'a [f32]),
+}
+
+impl From<Map> for Finish<'_> {
+    fn from(map: Map) -> Self {
+        Finish::Map(map)
+    }
+}
+
+impl Finish<'_> {
+    /// For tiles of `out`.
+    ///
+    /// # Panics
+    /// When the output of the map is shorter.
+    pub(crate) fn of(self, kernel: &str, out: &[f32]) -> End {
+        match self {
+            Finish::Map(map) => End::Map(map),
+            Finish::Gradient(map, y) => {
+                let (has, needs) = (y.len(), out.len());
+                assert!(has >= needs, "{kernel}: the output of the map has {has} numbers, not {needs}");
+                End::Gradient(map, Beside { there: y.as_ptr(), here: out.as_ptr() })
+            }
+        }
+    }
+}
+
 /// Calls `f` with a `Map` that is a constant in each branch, so that the loops inside are compiled for it.
 #[inline(always)]
-fn for_each_map(map: Map, mut f: impl FnMut(Map)) {
+pub(crate) fn for_each_map(map: Map, mut f: impl FnMut(Map)) {
     match map {
         Map::Identity => f(Map::Identity),
         Map::ReLU => f(Map::ReLU),

@@ -9,7 +9,7 @@ use crate::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Half;
 use crate::lanes::{Lanes, Plain};
-use crate::pointwise::Map;
+use crate::pointwise::{Map, for_each_map};
 
 /// The most rows a tile has on any instruction set.
 pub(crate) const ROWS: usize = 12;
@@ -79,10 +79,26 @@ pub(crate) enum Begin {
 pub(crate) enum End {
     /// c = map(sum)
     Map(Map),
+    /// c = sum · map′, from the map's output.
+    Gradient(Map, Beside),
     /// c = c + sum
     Add,
     /// c = 0 + sum: the first of those that follow with `Add`.
     First,
+}
+
+/// Another array that lies as the output does: a number of it is as far from `there` as the output's from `here`.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    pub there: *const f32,
+    pub here: *const f32,
+}
+
+impl Beside {
+    #[inline(always)]
+    fn of(self, p: *const f32) -> *const f32 {
+        self.there.wrapping_byte_add((p as usize).wrapping_sub(self.here as usize))
+    }
 }
 
 /// Where the rows of a tile lie. `a` is walked along; a place on the way is the same for all rows.
@@ -178,7 +194,7 @@ impl<R: TileRows> Tile<'_, R> {
     /// # Safety
     /// `m` and `n` are at least 1 and at most [`tile_size`]. All numbers of `a` and all rows of `b` (`n` numbers each) that
     /// the chain names (one run, where the rows are for one), the `m` rows of `c` and the row that it starts from can be
-    /// read, the rows of `c` written; they overlap nothing else, and no other thread uses them.
+    /// read, and what lies beside them where the end names it, the rows of `c` written; they overlap nothing else, and no other thread uses them.
     #[inline(always)]
     pub(crate) unsafe fn run(&self, isa: Isa) {
         // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
@@ -250,10 +266,17 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
         match t.to {
             End::Map(Map::ReLU) => {
                 for sum in sums.as_flattened_mut() {
-                    *sum = sum.relu();
+                    *sum = sum.where_above(*sum);
                 }
             }
-            End::Map(_) => {}
+            End::Gradient(Map::ReLU, y) => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (w, sum) in sums.iter_mut().enumerate() {
+                        *sum = sum.where_above(load(y.of(rows.c(i)), w));
+                    }
+                }
+            }
+            End::Map(_) | End::Gradient(..) => {}
             End::Add => {
                 for (i, sums) in sums.iter_mut().enumerate() {
                     for (w, sum) in sums.iter_mut().enumerate() {
@@ -281,51 +304,63 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
 /// # Safety
 /// As [`tile`], of any size.
 #[inline(always)]
-unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>, map: Map) {
-    match map {
-        Map::Identity | Map::ReLU => {}
-        // SAFETY: the caller's promises, here and below.
-        Map::LeakyReLU(slope) => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::LeakyReLU(slope).value(x),
-            )
-        },
-        // SAFETY: see above.
-        Map::Tanh => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::Tanh.value(x),
-            )
-        },
-        // SAFETY: see above.
-        Map::Sigmoid => unsafe {
-            each::<V>(
-                t,
-                #[inline(always)]
-                |x| Map::Sigmoid.value(x),
-            )
-        },
+unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
+    match t.to {
+        End::Map(Map::Identity | Map::ReLU) | End::Gradient(Map::ReLU, _) | End::Add | End::First => {}
+        End::Map(map) => for_each_map(
+            map,
+            #[inline(always)]
+            |map| {
+                // SAFETY: the caller's promises, here and below.
+                unsafe {
+                    each::<V>(
+                        t,
+                        #[inline(always)]
+                        |c| c,
+                        #[inline(always)]
+                        |sum, _| map.value(sum),
+                    )
+                }
+            },
+        ),
+        End::Gradient(map, y) => for_each_map(
+            map,
+            #[inline(always)]
+            |map| {
+                // SAFETY: see above.
+                unsafe {
+                    each::<V>(
+                        t,
+                        #[inline(always)]
+                        |c| y.of(c),
+                        #[inline(always)]
+                        |sum, y| map.gradient(y, sum),
+                    )
+                }
+            },
+        ),
     }
 }
 
-/// A function of every number of the output.
+/// A function of every number of the output and another, which `beside` finds.
 ///
 /// # Safety
 /// As [`map_tile`].
 #[inline(always)]
-unsafe fn each<V: Lanes>(t: &Tile<impl TileRows>, f: impl Fn(f32) -> f32) {
+unsafe fn each<V: Lanes>(
+    t: &Tile<impl TileRows>,
+    beside: impl Fn(*const f32) -> *const f32,
+    f: impl Fn(f32, f32) -> f32,
+) {
     for row in (0..t.m).map(|i| t.rows.c(i)) {
         for j in (0..t.n).step_by(V::N) {
             let (p, left) = (row.wrapping_add(j), t.n - j);
-            // SAFETY: numbers of a row of the output below `n`.
+            // SAFETY: numbers of a row of the output below `n`, and those beside them.
             unsafe {
                 if left >= V::N {
-                    V::load(p).each(&f).store(p);
+                    V::load(p).both(V::load(beside(p)), &f).store(p);
                 } else {
-                    V::load_first(p, left).each(&f).store_first(p, left);
+                    V::load_first(p, left).both(V::load_first(beside(p), left), &f).store_first(p, left);
                 }
             }
         }
@@ -357,9 +392,16 @@ macro_rules! tiles {
             /// # Safety
             /// As [`map_tile`].
             $(#[$feature])?
-            unsafe fn mapped<A: TileRows>(t: &Tile<A>, map: Map) {
+            unsafe fn wide_mapped<A: TileRows>(t: &Tile<A>) {
                 // SAFETY: the same promises.
-                unsafe { map_tile::<$wide>(t, map) }
+                unsafe { map_tile::<$wide>(t) }
+            }
+            /// # Safety
+            /// As [`map_tile`].
+            $(#[$feature])?
+            unsafe fn narrow_mapped<A: TileRows>(t: &Tile<A>) {
+                // SAFETY: the same promises.
+                unsafe { map_tile::<$narrow>(t) }
             }
             let lanes = <$wide as Lanes>::N;
             let is_narrow = <$narrow as Lanes>::N < lanes && t.n <= <$narrow as Lanes>::N;
@@ -375,8 +417,8 @@ macro_rules! tiles {
                     )+
                     _ => unreachable!("a tile of {} rows", t.m),
                 }
-                if let End::Map(map) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
-                    mapped(t, map);
+                if let End::Map(map) | End::Gradient(map, _) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
+                    if is_narrow { narrow_mapped(t) } else { wide_mapped(t) }
                 }
             }
         }

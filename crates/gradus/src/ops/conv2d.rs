@@ -16,6 +16,7 @@ use gradus_kernels::Span;
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
+use gradus_kernels::pointwise::Finish;
 
 use super::{Case, Cost, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower, lanes, layout};
@@ -41,7 +42,7 @@ impl Emit<'_> {
     /// dx = Wᵀ ⋆ dy: dy (B, O, H′, W′), w (O, I, kH, kW) → the shape of `x`, (B, I, H, W).
     pub fn conv2d_input_grad(&mut self, window: Window, dy: Value, w: Value, x: Value) -> Value {
         let dx = self.batched_like(&self.name(""), x);
-        self.op(InputGrad { window }, &[dy, w], &[dx]);
+        self.op(InputGrad { window, map: Map::Identity }, &[dy, w], &[dx]);
         dx
     }
 }
@@ -228,6 +229,8 @@ impl Op for WeightGrad {
 #[derive(Debug)]
 struct InputGrad {
     window: Window,
+    /// Whose gradient follows, from its output.
+    map: Map,
 }
 
 impl InputGrad {
@@ -238,7 +241,8 @@ impl InputGrad {
 
 impl Op for InputGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = conv2d_input_grad({}, {}{})", w[0], r[0], r[1], self.window)
+        let after = super::map::times_derivative(self.map, r.get(2));
+        format!("{} = conv2d_input_grad({}, {}{}){after}", w[0], r[0], r[1], self.window)
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -247,6 +251,7 @@ impl Op for InputGrad {
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         self.sizes(case).each(|y, x, k| w[0][x] += r[0][y] * r[1][k]);
+        super::map::multiply_derivative(self.map, r.get(2), &mut w[0]);
     }
 
     fn scratch(&self, case: &Case) -> usize {
@@ -269,10 +274,23 @@ impl Op for InputGrad {
             ldd: ldwt,
         };
         l.kernel([w.span], [wt], [], [], move |run, s| transpose(run.cpu, &t, s.read[0], s.write[0]));
-        l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
-            let conv = Conv { batch: run.batch(), ..conv };
-            conv2d_input_grad(run.cpu, &conv, s.read[0], s.read[1], ldwt, s.write[0]);
-        });
+        let map = self.map;
+        if l.reads() == 3 {
+            let y = l.read(2);
+            l.kernel([dy.span, wt, y.span], [dx.span], [], [], move |run, s| {
+                let ([dy, wt, y], [dx], conv) = (s.read, s.write, Conv { batch: run.batch(), ..conv });
+                conv2d_input_grad(run.cpu, &conv, dy, wt, ldwt, dx, Finish::Gradient(map, y));
+            });
+        } else {
+            l.kernel([dy.span, wt], [dx.span], [], [], move |run, s| {
+                let conv = Conv { batch: run.batch(), ..conv };
+                conv2d_input_grad(run.cpu, &conv, s.read[0], s.read[1], ldwt, s.write[0], map);
+            });
+        }
+    }
+
+    fn with_map_grad(&self, map: Map, y: Value) -> Option<(Box<dyn Op>, Value)> {
+        (self.map == Map::Identity).then(|| (Box::new(InputGrad { map, ..*self }) as Box<dyn Op>, y))
     }
 }
 

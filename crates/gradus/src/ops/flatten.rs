@@ -5,8 +5,8 @@
 use gradus_kernels::layout::{Transpose, transpose};
 
 use super::{Case, Cost, Op};
-use crate::exec::cpu::{Layout, Lower};
-use crate::program::{Emit, Value};
+use crate::exec::cpu::{Layout, Lower, layout};
+use crate::program::{Emit, Info, Value};
 
 impl Emit<'_> {
     /// (B, …) → (B, F), F the product of the others.
@@ -39,6 +39,12 @@ fn to_vector(image: Layout, vector: Layout) -> Transpose {
     }
 }
 
+/// Whether a sample's numbers lie in torch's order in both: images of one channel, or of one pixel.
+fn same_order(image: &Info, vector: &Info) -> bool {
+    let (image, vector) = (layout(image), layout(vector));
+    (image.n == 1 || image.group == 1) && image.sample() == vector.sample()
+}
+
 #[derive(Debug)]
 struct Flatten;
 
@@ -49,6 +55,10 @@ impl Op for Flatten {
 
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise(0)
+    }
+
+    fn is_view(&self, case: &Case) -> bool {
+        same_order(case.reads[0], case.writes[0])
     }
 
     fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
@@ -74,6 +84,10 @@ impl Op for Unflatten {
 
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise(0)
+    }
+
+    fn is_view(&self, case: &Case) -> bool {
+        same_order(case.writes[0], case.reads[0])
     }
 
     fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
@@ -107,6 +121,11 @@ mod tests {
         for input in [vec![1, 1, 1], vec![3, 5, 2], vec![17, 2, 3], vec![16, 1, 4], vec![3, 5]] {
             agree(&["Flatten"], &input);
             agree(&["Flatten", "Linear 3"], &input);
+        }
+        // Where it is a view.
+        for input in [vec![1, 4, 4], vec![33, 1, 1], vec![1, 1, 16]] {
+            agree(&["Tanh", "Flatten", "Flatten", "Sigmoid", "Linear 3"], &input);
+            agree(&["Conv2d 1 1", "ReLU", "Flatten", "Tanh"], &input);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! inputs along the lanes: its product turns a few columns of W at a time into rows.
 
 use gradus_kernels::matmul::{Product, Start, matmul};
+use gradus_kernels::pointwise::Finish;
 
 use super::{Case, Cost, Map, Op};
 use crate::exec::cpu::Lower;
@@ -34,7 +35,7 @@ impl Emit<'_> {
     pub fn linear_input_grad(&mut self, dy: Value, w: Value) -> Value {
         let features = self.dims(w)[1];
         let dx = self.batched(&self.name(""), &[features]);
-        self.op(InputGrad, &[dy, w], &[dx]);
+        self.op(InputGrad { map: Map::Identity }, &[dy, w], &[dx]);
         dx
     }
 }
@@ -146,11 +147,14 @@ impl Op for WeightGrad {
 }
 
 #[derive(Debug)]
-struct InputGrad;
+struct InputGrad {
+    /// Whose gradient follows, from its output.
+    map: Map,
+}
 
 impl Op for InputGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = ({})·{}", w[0], r[0], r[1])
+        format!("{} = ({})·{}{}", w[0], r[0], r[1], super::map::times_derivative(self.map, r.get(2)))
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -164,15 +168,29 @@ impl Op for InputGrad {
                 w[0][s * i + k] = (0..o).map(|j| r[0][s * o + j] * r[1][j * i + k]).sum();
             }
         }
+        super::map::multiply_derivative(self.map, r.get(2), &mut w[0]);
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, w, dx) = (l.read(0), l.read(1), l.write(0));
         let (i, o) = (dx.layout.n, dy.layout.n);
         let (ly, lw, lx) = (dy.layout.ld, w.layout.ld, dx.layout.ld);
-        l.kernel([dy.span, w.span], [dx.span], [], [], move |run, s| {
-            let p = Product { m: run.batch(), n: i, k: o, rsa: ly, csa: 1, ldb: lw, transposed_b: true, ldc: lx };
-            matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], Start::Zero, Map::Identity);
-        });
+        let product = move |m| Product { m, n: i, k: o, rsa: ly, csa: 1, ldb: lw, transposed_b: true, ldc: lx };
+        let map = self.map;
+        if l.reads() == 3 {
+            let y = l.read(2);
+            l.kernel([dy.span, w.span, y.span], [dx.span], [], [], move |run, s| {
+                let ([dy, w, y], [dx]) = (s.read, s.write);
+                matmul(run.cpu, &product(run.batch()), dy, w, dx, Start::Zero, Finish::Gradient(map, y));
+            });
+        } else {
+            l.kernel([dy.span, w.span], [dx.span], [], [], move |run, s| {
+                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Zero, map);
+            });
+        }
+    }
+
+    fn with_map_grad(&self, map: Map, y: Value) -> Option<(Box<dyn Op>, Value)> {
+        (self.map == Map::Identity).then(|| (Box::new(InputGrad { map }) as Box<dyn Op>, y))
     }
 }

@@ -76,6 +76,25 @@ pub(super) fn wrap(f: Map, inner: &str) -> String {
     }
 }
 
+/// ` ∗ [y > 0]`: what the gradient of `f` multiplies by, from its output; nothing where there is none.
+pub(super) fn times_derivative(f: Map, y: Option<&&str>) -> String {
+    match (f, y) {
+        (_, None) => String::new(),
+        (Map::Identity, _) => " ∗ 1".to_string(),
+        (Map::ReLU, Some(y)) => format!(" ∗ [{y} > 0]"),
+        (Map::LeakyReLU(slope), Some(y)) => format!(" ∗ ({y} > 0 ? 1 : {slope})"),
+        (Map::Tanh, Some(y)) => format!(" ∗ (1 − {y}²)"),
+        (Map::Sigmoid, Some(y)) => format!(" ∗ {y}·(1 − {y})"),
+    }
+}
+
+/// The same in f64.
+pub(super) fn multiply_derivative(f: Map, y: Option<&&[f64]>, dx: &mut [f64]) {
+    for (dx, y) in dx.iter_mut().zip(y.copied().unwrap_or_default()) {
+        *dx *= derivative(f, *y);
+    }
+}
+
 #[derive(Debug)]
 struct Apply(Map);
 
@@ -113,14 +132,8 @@ struct Grad(Map);
 
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let d = match self.0 {
-            Map::Identity => "1".to_string(),
-            Map::ReLU => format!("[{} > 0]", r[0]),
-            Map::LeakyReLU(slope) => format!("({} > 0 ? 1 : {slope})", r[0]),
-            Map::Tanh => format!("(1 − {}²)", r[0]),
-            Map::Sigmoid => format!("{0}·(1 − {0})", r[0]),
-        };
-        format!("{} = {} ∗ {d}", w[0], r[1])
+        let d = times_derivative(self.0, r.first());
+        format!("{} = {}{d}", w[0], r[1])
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -128,9 +141,8 @@ impl Op for Grad {
     }
 
     fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        for (i, dx) in w[0].iter_mut().enumerate() {
-            *dx = r[1][i] * derivative(self.0, r[0][i]);
-        }
+        w[0].copy_from_slice(r[1]);
+        multiply_derivative(self.0, r.first(), &mut w[0]);
     }
 
     fn lower(&self, l: &mut Lower<'_>) {

@@ -51,6 +51,12 @@ pub trait Op: Debug + Send + Sync {
     /// zeros, or the stored value where it is one.
     fn define(&self, case: &Case, reads: &[&[f64]], writes: &mut [Vec<f64>]);
 
+    /// Whether what it writes lies on the CPU as what it reads lies there already: it gets the same place, and
+    /// [`Op::lower`] is not called.
+    fn is_view(&self, _case: &Case) -> bool {
+        false
+    }
+
     /// Whether a sample's numbers depend on the other samples of the batch: such a batch cannot be run in parts.
     fn needs_batch(&self) -> bool {
         false

@@ -15,7 +15,7 @@ pub struct Place {
     pub ints: IntSpan,
     /// How a sample lies there.
     pub layout: Layout,
-    is_ints: bool,
+    pub(super) is_ints: bool,
 }
 
 impl Place {

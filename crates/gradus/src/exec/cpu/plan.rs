@@ -49,7 +49,7 @@ impl Plan {
             part = part_of(&nodes, batch, arena.floats, store.numbers());
             arena = Arena::new(&program, &nodes, &lives, batch, part);
         }
-        let Arena { mut places, scratch, floats, ints } = arena;
+        let Arena { mut places, views, scratch, floats, ints } = arena;
         for (place, info) in places.iter_mut().zip(&program.values) {
             if let Some(span) = store.span(info.source) {
                 *place = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(info), false));
@@ -59,7 +59,10 @@ impl Plan {
         let mut kernels = Vec::new();
         let mut ends = [0; 3];
         for (node, scratch) in nodes.iter().zip(scratch) {
-            node.op.lower(&mut Lower { node, infos: &program.values, places: &places, scratch, kernels: &mut kernels });
+            if !node.writes.iter().any(|v| views.contains(&v.index())) {
+                let (infos, kernels) = (&program.values, &mut kernels);
+                node.op.lower(&mut Lower { node, infos, places: &places, scratch, kernels });
+            }
             for end in &mut ends[node.phase as usize..] {
                 *end = kernels.len();
             }
@@ -121,6 +124,8 @@ impl Plan {
 struct Arena {
     /// By value; none for what is stored or not used.
     places: Vec<Option<Place>>,
+    /// The values that lie where others do.
+    views: Vec<usize>,
     /// By op.
     scratch: Vec<Span>,
     floats: usize,
@@ -130,6 +135,28 @@ struct Arena {
 impl Arena {
     /// For batches of `batch` samples, `part` of them at a time.
     fn new(program: &Program, nodes: &[Node], lives: &[Option<(usize, usize)>], batch: usize, part: usize) -> Arena {
+        let step = Step { batch: part, whole: batch, ..Step::default() };
+        let cases: Vec<Case<'_>> = nodes
+            .iter()
+            .map(|n| Case {
+                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
+                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
+                step,
+                adds: n.adds,
+            })
+            .collect();
+        // What a view writes lives where the numbers are.
+        let mut lives = lives.to_vec();
+        let mut views: Vec<(usize, usize)> = Vec::new();
+        for (node, _) in nodes.iter().zip(&cases).filter(|(node, case)| node.op.is_view(case)) {
+            let (from, view) = (node.reads[0].index(), node.writes[0].index());
+            let place = views.iter().find(|(_, v)| *v == from).map_or(from, |(place, _)| *place);
+            let (Some(a), Some(b)) = (lives[place], lives[view]) else { continue };
+            lives[place] = Some((a.0.min(b.0), a.1.max(b.1)));
+            lives[view] = None;
+            views.push((place, view));
+        }
+
         let mut places: Vec<Option<Place>> = vec![None; lives.len()];
         let (mut float_needs, mut float_of) = (Vec::new(), Vec::new());
         let (mut int_needs, mut int_of) = (Vec::new(), Vec::new());
@@ -146,16 +173,9 @@ impl Arena {
                 float_of.push(i);
             }
         }
-        let step = Step { batch: part, whole: batch, ..Step::default() };
-        float_needs.extend(nodes.iter().enumerate().map(|(i, n)| {
-            let case = Case {
-                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
-                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
-                step,
-                adds: n.adds,
-            };
+        float_needs.extend(nodes.iter().zip(&cases).enumerate().map(|(i, (n, case))| {
             let (from, to) = if n.op.keeps_scratch() { (0, nodes.len()) } else { (i, i) };
-            Need { len: n.op.scratch(&case), from, to }
+            Need { len: n.op.scratch(case), from, to }
         }));
         let (starts, floats) = assign(&float_needs);
         let mut spans =
@@ -165,13 +185,17 @@ impl Arena {
             places[i] = Some(Place::new(span, no_ints, layout(&program.values[i]), false));
         }
         let scratch = spans.collect();
+        for (place, view) in &views {
+            places[*view] = places[*place].map(|p| Place { layout: layout(&program.values[*view]), ..p });
+        }
+        let views = views.into_iter().map(|(_, view)| view).collect();
         let (starts, ints) = assign(&int_needs);
         for ((i, start), need) in int_of.into_iter().zip(starts).zip(&int_needs) {
             let nothing = Span { region: Region::Work, start: 0, len: 0 };
             let span = IntSpan { start, len: need.len };
             places[i] = Some(Place::new(nothing, span, layout(&program.values[i]), true));
         }
-        Arena { places, scratch, floats, ints }
+        Arena { places, views, scratch, floats, ints }
     }
 }
 
