@@ -392,16 +392,9 @@ macro_rules! tiles {
             /// # Safety
             /// As [`map_tile`].
             $(#[$feature])?
-            unsafe fn wide_mapped<A: TileRows>(t: &Tile<A>) {
+            unsafe fn mapped<A: TileRows>(t: &Tile<A>) {
                 // SAFETY: the same promises.
                 unsafe { map_tile::<$wide>(t) }
-            }
-            /// # Safety
-            /// As [`map_tile`].
-            $(#[$feature])?
-            unsafe fn narrow_mapped<A: TileRows>(t: &Tile<A>) {
-                // SAFETY: the same promises.
-                unsafe { map_tile::<$narrow>(t) }
             }
             let lanes = <$wide as Lanes>::N;
             let is_narrow = <$narrow as Lanes>::N < lanes && t.n <= <$narrow as Lanes>::N;
@@ -418,7 +411,7 @@ macro_rules! tiles {
                     _ => unreachable!("a tile of {} rows", t.m),
                 }
                 if let End::Map(map) | End::Gradient(map, _) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
-                    if is_narrow { narrow_mapped(t) } else { wide_mapped(t) }
+                    mapped(t);
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::net::Graph;
 use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
 
+mod arena;
 mod layout;
 mod lower;
 mod memory;
@@ -76,9 +77,12 @@ impl Loaded {
                     }
                     Target::Classes { labels, .. } => {
                         let labels = labels.as_slice().expect("standard order");
-                        for row in 0..batch.len() {
-                            self.ints[place.ints.start + row * size..][..size]
-                                .copy_from_slice(&labels[batch.row(row) * size..][..size]);
+                        let all = &mut self.ints[place.ints.start..][..batch.len() * size];
+                        for (row, out) in all.chunks_exact_mut(size.max(1)).enumerate() {
+                            // One label, mostly: no call for the copy of a number.
+                            for (out, label) in out.iter_mut().zip(&labels[batch.row(row) * size..]) {
+                                *out = *label;
+                            }
                         }
                     }
                 },
