@@ -114,7 +114,7 @@ impl Conv {
 
 /// # Panics
 /// When the product is more than an address space holds.
-fn count(factors: &[usize]) -> usize {
+pub(crate) fn count(factors: &[usize]) -> usize {
     factors.iter().try_fold(1, |n: usize, &x| n.checked_mul(x)).expect("shape larger than the address space")
 }
 

@@ -1,6 +1,7 @@
 //! Copies between layouts: rows of another length, and transposes. No arithmetic.
 
 use crate::Cpu;
+use crate::conv::count;
 use crate::matmul::reach;
 use crate::pool::{Output, Read, Work, Write};
 use crate::square::{self, SIDE};
@@ -51,13 +52,13 @@ pub fn add_border(
     border: (usize, usize),
     dst: &mut [f32],
 ) {
-    let row = (w + 2 * border.1) * n;
-    let (size, image) = (h * w * lds, (h + 2 * border.0) * row);
+    let row = count(&[w + 2 * border.1, n]);
+    let (size, image) = (count(&[h, w, lds]), count(&[h + 2 * border.0, row]));
     if images == 0 || image == 0 {
         return;
     }
     assert!(
-        lds >= n && reach(images * h * w, n, lds) <= src.len(),
+        lds >= n && reach(count(&[images, h, w]), n, lds) <= src.len(),
         "add_border: the source has {} numbers, too few",
         src.len()
     );

@@ -8,7 +8,7 @@ use crate::lanes::{Lanes, Plain};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
-use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, tile_size};
+use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, row_columns, tile_size};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -189,7 +189,10 @@ impl Checked<'_> {
     /// A block from the operands where they lie.
     fn direct(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
-        let (most, width) = tile_size(self.isa);
+        let (most, mut width) = tile_size(self.isa);
+        if rows.len() == 1 {
+            width = row_columns(self.isa);
+        }
         let chain = Chain { k, a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
         let mut tile = self.tile(&chain);
         for j in columns.clone().step_by(width) {
@@ -199,7 +202,8 @@ impl Checked<'_> {
             tile.from = self.begin(j);
             // The rows of the next columns come into the second cache meanwhile: they are too far apart for the machine to
             // foresee, and few rows of b are soon here anyway.
-            let ahead = if k >= 256 && j + width < columns.end { k.div_ceil(rows.len().div_ceil(most)) } else { 0 };
+            let far = k >= 256 && rows.len() > 1 && j + width < columns.end;
+            let ahead = if far { k.div_ceil(rows.len().div_ceil(most)) } else { 0 };
             let mut next = (0..k).map(|t| t * ldb + j + width);
             for (i, m) in even(rows.clone(), most) {
                 for at in next.by_ref().take(ahead) {
@@ -704,7 +708,7 @@ pub(crate) mod tests {
         // Every size of a tile.
         let mut numbers = Numbers::new(1);
         for m in 1..=2 * ROWS {
-            for n in 1..=33 {
+            for n in 1..=if m == 1 { 130 } else { 33 } {
                 check_product(&machines, &mut numbers, m, n, 3);
             }
         }

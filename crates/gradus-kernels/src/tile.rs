@@ -28,6 +28,11 @@ pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
     }
 }
 
+/// As many columns a tile of a single row has: with fewer sums, each multiply-add would wait for the one before.
+pub(crate) fn row_columns(isa: Isa) -> usize {
+    2 * tile_size(isa).1
+}
+
 /// The terms that the sums of a tile run over, in order: `h` times `w` times `k`, `k` fastest. In each, row `i` adds
 /// a number of `a`, at `a[i] + h * a_h + w * a_w + k * a_k`, times a row of `b`, at `b + h * b_h + w * b_w + k * b_k`.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +197,7 @@ impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
     /// # Safety
-    /// `m` and `n` are at least 1 and at most [`tile_size`]. All numbers of `a` and all rows of `b` (`n` numbers each) that
+    /// `m` and `n` are at least 1 and at most [`tile_size`], `n` at most [`row_columns`] where `m` is 1. All numbers of `a` and all rows of `b` (`n` numbers each) that
     /// the chain names (one run, where the rows are for one), the `m` rows of `c` and the row that it starts from can be
     /// read, and what lies beside them where the end names it, the rows of `c` written; they overlap nothing else, and no other thread uses them.
     #[inline(always)]
@@ -401,6 +406,10 @@ macro_rules! tiles {
             // SAFETY: the caller's promises.
             unsafe {
                 match (t.m, is_narrow, t.n > lanes, t.n.is_multiple_of(lanes)) {
+                    (1, .., true) if t.n == 4 * lanes => wide::<A, 1, 4, false>(t),
+                    (1, ..) if t.n > 3 * lanes => wide::<A, 1, 4, true>(t),
+                    (1, .., true) if t.n > 2 * lanes => wide::<A, 1, 3, false>(t),
+                    (1, ..) if t.n > 2 * lanes => wide::<A, 1, 3, true>(t),
                     $(
                         ($rows, true, ..) => narrow::<A, $rows>(t),
                         ($rows, _, true, true) => wide::<A, $rows, 2, false>(t),
