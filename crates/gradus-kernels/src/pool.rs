@@ -1,8 +1,9 @@
 //! The threads that share a kernel's work.
 //!
-//! Workers live as long as the pool. Between two regions of work they spin for about 50 µs, because steps of small
-//! networks follow each other faster than the system can wake a thread, and then sleep, because a worker that spins for
-//! ever takes a core from everybody else. A region allocates nothing.
+//! Workers live as long as the pool. Between two regions of work they spin, because steps of small networks follow each other
+//! faster than the system can wake a thread; for 10 ms, because some systems wake a thread on the core of the one that woke
+//! it, and need some milliseconds of two busy threads there to move one to an idle core. Then they sleep, because a worker that
+//! spins for ever takes a core from everybody else. A region allocates nothing.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -15,7 +16,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a worker spins for the next region before it sleeps.
-const SPIN: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_millis(10);
+
+/// So many turns of a loop that waits, some ten microseconds, before it offers its core to others: the thread that it waits
+/// for may be one of them.
+const TURNS: u32 = 512;
 
 /// In `Shared::state`: the region can be entered.
 const OPEN: u64 = 1 << 31;
@@ -104,7 +109,7 @@ impl Shared {
     fn wait(&self, seen: u64) -> Option<u64> {
         let start = Instant::now();
         loop {
-            for _ in 0..64 {
+            for _ in 0..TURNS {
                 let state = self.state.load(Ordering::Acquire);
                 if state >> 32 != seen {
                     return Some(state);
@@ -117,6 +122,7 @@ impl Shared {
             if start.elapsed() > SPIN {
                 break;
             }
+            std::thread::yield_now();
         }
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         // SeqCst here and in `wake`: either this thread sees the new state or the caller sees the sleeper.
@@ -213,9 +219,8 @@ impl Pool {
         let mut inside = shared.state.fetch_and(!OPEN, Ordering::AcqRel) & INSIDE;
         let mut spins = 0_u32;
         while inside != 0 {
-            // More threads than cores: let the worker that is waited for have this one.
             spins += 1;
-            if spins.is_multiple_of(1 << 14) {
+            if spins.is_multiple_of(TURNS) {
                 std::thread::yield_now();
             }
             std::hint::spin_loop();
