@@ -17,7 +17,7 @@ pub(crate) const ROWS: usize = 12;
 /// The most columns a tile has on any instruction set.
 pub(crate) const COLUMNS: usize = 32;
 
-/// TileRows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
+/// Rows and columns of the largest tile: what fits in the registers beside a row of `b` and a number of `a`.
 pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
     match isa.level() {
         Level::Portable => (4, 16),
@@ -118,7 +118,7 @@ pub(crate) trait TileRows: Copy {
     fn c(&self, i: usize) -> *mut f32;
 }
 
-/// TileRows an equal distance apart.
+/// Rows an equal distance apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Regular<const ONE_RUN: bool> {
     pub a: *const f32,
@@ -149,7 +149,7 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     }
 }
 
-/// TileRows that start anywhere.
+/// Rows that start anywhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Anywhere {
     pub a: [*const f32; ROWS],
@@ -197,9 +197,10 @@ impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
     /// # Safety
-    /// `m` and `n` are at least 1 and at most [`tile_size`], `n` at most [`row_columns`] where `m` is 1. All numbers of `a` and all rows of `b` (`n` numbers each) that
-    /// the chain names (one run, where the rows are for one), the `m` rows of `c` and the row that it starts from can be
-    /// read, and what lies beside them where the end names it, the rows of `c` written; they overlap nothing else, and no other thread uses them.
+    /// `m` and `n` are at least 1 and at most [`tile_size`], `n` at most [`row_columns`] where `m` is 1. All numbers of `a` and
+    /// all rows of `b` (`n` numbers each) that the chain names (one run, where the rows are for one), the `m` rows of `c`, the row
+    /// that it starts from, and what lies beside `c` where the end names it, can be read, the rows of `c` written; they overlap
+    /// nothing else, and no other thread uses them.
     #[inline(always)]
     pub(crate) unsafe fn run(&self, isa: Isa) {
         // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
