@@ -213,7 +213,7 @@ impl Report {
             rows.push(vec![a.plan.to_string(), bytes(a.store_bytes), bytes(a.work_bytes), bytes(a.peak_bytes)]);
         }
         text += &print::table(&[Left, Right, Right, Right], &rows);
-        text += "store: parameters, gradients, optimiser state, buffers; work: the values of one batch, for which memory is used again\n";
+        text += "store: parameters, gradients, optimiser state, buffers; work: the values of one batch (training in `fit` takes a large one in parts), for which memory is used again\n";
         text
     }
 }
