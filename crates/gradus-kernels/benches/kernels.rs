@@ -13,9 +13,9 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement:
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use gradus_kernels::dropout::{Dropout, dropout};
 use gradus_kernels::layout::{Transpose, copy_rows, transpose};
-use gradus_kernels::matmul::{Product, Start, matmul, sum_rows, sum_rows_grouped};
+use gradus_kernels::matmul::{Product, Start, Total, matmul, sum_rows, sum_rows_grouped};
 use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad};
-use gradus_kernels::optim::{Adam, adam, sgd};
+use gradus_kernels::optim::{Adam, Sgd, adam, sgd};
 use gradus_kernels::pointwise::{Map, map, map_grad};
 use gradus_kernels::pooling::{Window, avg_pool2d, max_pool2d, max_pool2d_grad};
 use gradus_kernels::softmax::{log_softmax, softmax};
@@ -225,8 +225,8 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
                     let s = &mut scratch;
                     batch_norm_grad(cpu, norm, &x, &mean, &inv_std, gamma, &dy, &mut y, dgamma, dbeta, false, s);
                 }
-                "sum_rows" => sum_rows(cpu, black_box(rows), n, ld, &x, &mut out, true),
-                "sum_rows_grouped" => sum_rows_grouped(cpu, black_box(rows), 49, n, ld, &x, &mut out, true),
+                "sum_rows" => sum_rows(cpu, black_box(rows), n, ld, &x, &mut out, Total::Added),
+                "sum_rows_grouped" => sum_rows_grouped(cpu, black_box(rows), 49, n, ld, &x, &mut out, Total::Added),
                 _ => dropout(cpu, black_box(&drop), &x, &mut y),
             });
         }
@@ -252,7 +252,7 @@ fn updates(cpu: &Cpu, criterion: &mut Criterion) {
             let (g, mut p) = (filled(n), filled(n));
             let [mut m, mut v] = [(); 2].map(|()| Buffer::zeros(n));
             group.time(n, n, || match name {
-                "sgd" => sgd(cpu, &mut p, black_box(&g), 1e-6, 0.0),
+                "sgd" => sgd(cpu, &Sgd { lr: 1e-6, weight_decay: 0.0 }, &mut p, black_box(&g)),
                 _ => adam(cpu, black_box(&settings), &mut p, &g, &mut m, &mut v),
             });
         }

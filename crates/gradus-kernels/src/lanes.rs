@@ -25,6 +25,45 @@ pub(crate) trait Lanes: Copy {
     unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self;
 }
 
+/// Compiles a body that is written for any vector once per instruction set.
+///
+/// `by_lanes! { fn name(a: A, b: B) = body }`, with an `#[inline(always)] unsafe fn body<V: Lanes>(a: A, b: B)`, defines
+/// `unsafe fn name(isa: Isa, a: A, b: B)`, which asks for what the body asks for, but for the instruction set.
+macro_rules! by_lanes {
+    ($(#[$attr:meta])* $vis:vis fn $name:ident ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$attr])*
+        $vis unsafe fn $name(isa: $crate::Isa, $($arg: $ty),*) {
+            /// # Safety
+            /// As the body.
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: the caller's promises.
+                unsafe { $body::<std::arch::x86_64::__m512>($($arg),*) }
+            }
+            /// # Safety
+            /// As the body.
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: the caller's promises.
+                unsafe { $body::<std::arch::x86_64::__m256>($($arg),*) }
+            }
+            // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
+            unsafe {
+                match isa.level() {
+                    $crate::isa::Level::Portable => $body::<$crate::lanes::Plain>($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::isa::Level::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::isa::Level::Avx512 => avx512($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use by_lanes;
+
 /// Eight numbers without any special instruction.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain([f32; 8]);

@@ -29,6 +29,7 @@ pub mod matmul;
 mod memory;
 pub mod norm;
 pub mod optim;
+mod outer;
 pub mod peak;
 pub mod philox;
 pub mod pointwise;

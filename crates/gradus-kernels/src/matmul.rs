@@ -3,8 +3,9 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::isa::Level;
-use crate::lanes::{Lanes, Plain};
+use crate::lanes::{Lanes, by_lanes};
+use crate::optim::Sgd;
+use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
@@ -46,10 +47,11 @@ pub struct Product {
 /// c(i, j) = finish(start + Σ a(i, k)·b(k, j)). Writes the `n` columns alone.
 ///
 /// Order: one chain of fused multiply-adds per number, `k` ascending, from `start`; then `finish`: a [`Map`], or the gradient
-/// of one.
+/// of one, or a step of a parameter by its gradient, which the sum from 0 is.
 ///
 /// # Panics
-/// When a slice is shorter than the shape says, or `ldb` or `ldc` less than the row it holds.
+/// When a slice is shorter than the shape says, or `ldb` or `ldc` less than the row it holds. For a step of a parameter, when
+/// the sum does not start from 0, or b is transposed.
 pub fn matmul<'f>(
     cpu: &Cpu,
     p: &Product,
@@ -76,6 +78,9 @@ pub fn matmul<'f>(
     }
     let c = &mut c[..reach(m, n, ldc)];
     let end = finish.into().of("matmul", c);
+    // Between two pieces of a sum its chains would wait in the output.
+    let fresh = matches!(start, Start::Zero) && !transposed_b;
+    assert!(fresh || !matches!(end, End::Sgd(_)), "matmul: a step by {p:?} from {start:?}");
     let out = Output::new(c);
     let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, end };
     let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
@@ -87,6 +92,10 @@ pub fn matmul<'f>(
         cpu.pool.split(work, n, columns, |range| product.block(0..m, range));
     }
 }
+
+/// From so many numbers on (8 MB) a transposed a is too large for the caches: a tile, which reads down its columns, finds each
+/// of its terms in a page of its own. It is copied, and the sums are made in pieces, unless they end in a step of a parameter.
+pub const LARGE_TRANSPOSED: usize = 2 << 20;
 
 /// A product whose slices are long enough.
 struct Checked<'a> {
@@ -105,20 +114,38 @@ unsafe impl Sync for Checked<'_> {}
 impl Checked<'_> {
     /// A block of the output. Concurrent calls are given disjoint blocks.
     fn block(&self, rows: Range<usize>, columns: Range<usize>) {
-        // A tile reads down the columns of a transposed a. Where that is too large for the caches (8 MB), each of its terms is
-        // a page of its own, and copying pays.
-        let large = self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= 2 << 20;
-        if self.p.transposed_b && self.p.k > 0 {
+        let large = self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= LARGE_TRANSPOSED;
+        let from_zero = matches!(self.start, Start::Zero) && !self.p.transposed_b;
+        if self.p.k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
+            self.outer(rows, columns);
+        } else if self.p.transposed_b && self.p.k > 0 {
             // A few pages of stack are touched, whatever is used of them.
             match self.p.k {
                 ..=64 => self.across::<{ 64 * COLUMNS }>(rows, columns),
                 _ => self.across::<{ 1024 * COLUMNS }>(rows, columns),
             }
-        } else if large {
+        } else if large && !matches!(self.end, End::Sgd(_)) {
             self.packed(rows, columns);
         } else {
             self.direct(rows, columns);
         }
+    }
+
+    /// A block of a product with one term.
+    fn outer(&self, rows: Range<usize>, columns: Range<usize>) {
+        let block = Outer {
+            m: rows.len(),
+            n: columns.len(),
+            a: self.a.as_ptr().wrapping_add(rows.start * self.p.rsa),
+            a_step: self.p.rsa,
+            b: self.b.as_ptr().wrapping_add(columns.start),
+            c: self.out.ptr().wrapping_add(rows.start * self.p.ldc + columns.start),
+            c_step: self.p.ldc,
+            sgd: if let End::Sgd(sgd) = self.end { Some(sgd) } else { None },
+        };
+        // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the block within the
+        // shape; nobody else writes to this block.
+        unsafe { outer(self.isa, &block) };
     }
 
     /// A tile of the block, to be put somewhere.
@@ -329,22 +356,33 @@ pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (us
 
 // --------------------------------------------------------------------------------------------------------- column sums
 
-/// out(j) = (out(j) or 0) + Σ x(i, j) over the `rows` rows.
+/// What becomes of column sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Total {
+    /// They are written.
+    New,
+    /// They go on from what the output holds.
+    Added,
+    /// They are the gradient by which the parameters in the output move.
+    Sgd(Sgd),
+}
+
+/// out(j) = Σ x(i, j) over the `rows` rows, or what `total` says.
 ///
-/// Order: one chain of additions per column, rows ascending, from what is stored (`accumulate`) or 0.
+/// Order: one chain of additions per column, rows ascending, from 0 or from what is stored ([`Total::Added`]).
 ///
 /// # Panics
 /// When a slice is shorter than the shape says, or `ld` less than `n`.
-pub fn sum_rows(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32], accumulate: bool) {
+pub fn sum_rows(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32], total: Total) {
     assert!(ld >= n && reach(rows, n, ld) <= x.len(), "sum_rows: x has {} numbers, too few for {rows}×{n}", x.len());
     assert!(out.len() >= n, "sum_rows: the output has {} numbers, not {n}", out.len());
-    sum_columns(cpu, Sums { rows, group: None, ld, x: x.as_ptr() }, &mut out[..n], accumulate);
+    sum_columns(cpu, Sums { rows, group: None, ld, x: x.as_ptr(), total }, &mut out[..n]);
 }
 
 /// [`sum_rows`] with a partial sum for each `group` rows (an image), so that many rows lose no accuracy.
 ///
 /// Order: the partial of a group is one chain of additions from 0, rows ascending; the partials are added in order of the
-/// groups to what is stored (`accumulate`) or 0. The last group may be shorter.
+/// groups to 0 or to what is stored ([`Total::Added`]). The last group may be shorter.
 ///
 /// # Panics
 /// When a slice is shorter than the shape says, `ld` less than `n`, or `group` 0.
@@ -357,7 +395,7 @@ pub fn sum_rows_grouped(
     ld: usize,
     x: &[f32],
     out: &mut [f32],
-    accumulate: bool,
+    total: Total,
 ) {
     assert!(group > 0, "sum_rows_grouped: groups of 0 rows");
     assert!(
@@ -366,7 +404,7 @@ pub fn sum_rows_grouped(
         x.len()
     );
     assert!(out.len() >= n, "sum_rows_grouped: the output has {} numbers, not {n}", out.len());
-    sum_columns(cpu, Sums { rows, group: Some(group), ld, x: x.as_ptr() }, &mut out[..n], accumulate);
+    sum_columns(cpu, Sums { rows, group: Some(group), ld, x: x.as_ptr(), total }, &mut out[..n]);
 }
 
 /// Rows to be summed.
@@ -377,6 +415,7 @@ struct Sums {
     group: Option<usize>,
     ld: usize,
     x: *const f32,
+    total: Total,
 }
 
 // SAFETY: the pointer is to a slice that the caller of the sums holds shared for as long as they run.
@@ -389,59 +428,26 @@ impl Sums {
 }
 
 /// The columns from `s.x` on, as many as `out` has. The callers have checked that all rows reach so far.
-fn sum_columns(cpu: &Cpu, s: Sums, out: &mut [f32], accumulate: bool) {
+fn sum_columns(cpu: &Cpu, s: Sums, out: &mut [f32]) {
     let work = Work::Bytes(s.rows.saturating_mul(out.len()).saturating_mul(4));
     let out = Output::new(out);
     // Not fewer columns than a few cache lines of each row.
     cpu.pool.split(work, out.len(), 64, |columns| {
-        // SAFETY: `split` gives disjoint ranges.
-        let out = unsafe { out.slice(columns.clone()) };
-        if !accumulate {
-            out.fill(0.0);
-        }
-        let s = s.after(columns.start);
-        // SAFETY: the features are there, as in `simd!`; each row has these columns, as the callers have checked.
-        unsafe {
-            match cpu.isa.level() {
-                Level::Portable => sums_portable(&s, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => sums_avx2(&s, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => sums_avx512(&s, out),
-            }
-        }
+        // SAFETY: `split` gives disjoint ranges; each row has these columns, as the callers have checked.
+        unsafe { sums(cpu.isa, &s.after(columns.start), out.slice(columns)) };
     });
 }
 
-/// # Safety
-/// The instruction set is there, and each row has at least `out.len()` numbers.
-unsafe fn sums_portable(s: &Sums, out: &mut [f32]) {
-    // SAFETY: the caller's promises.
-    unsafe { sums::<Plain>(s, out) }
+by_lanes! {
+    /// # Safety
+    /// Each row has at least `out.len()` numbers.
+    fn sums(s: &Sums, out: &mut [f32]) = sums_of_all
 }
 
 /// # Safety
-/// As [`sums_portable`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn sums_avx2(s: &Sums, out: &mut [f32]) {
-    // SAFETY: the caller's promises.
-    unsafe { sums::<std::arch::x86_64::__m256>(s, out) }
-}
-
-/// # Safety
-/// As [`sums_portable`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn sums_avx512(s: &Sums, out: &mut [f32]) {
-    // SAFETY: the caller's promises.
-    unsafe { sums::<std::arch::x86_64::__m512>(s, out) }
-}
-
-/// # Safety
-/// As [`sums_portable`].
+/// As [`sums`], where the instruction set is there.
 #[inline(always)]
-unsafe fn sums<V: Lanes>(s: &Sums, out: &mut [f32]) {
+unsafe fn sums_of_all<V: Lanes>(s: &Sums, out: &mut [f32]) {
     let (n, out) = (out.len(), out.as_mut_ptr());
     let mut j = 0;
     // SAFETY: columns below `n`.
@@ -463,7 +469,7 @@ unsafe fn sums<V: Lanes>(s: &Sums, out: &mut [f32]) {
 /// `W` vectors of columns from `j` on; the one has the first `last` lanes when `PART`.
 ///
 /// # Safety
-/// As [`sums_portable`]; `out` has these columns.
+/// As [`sums_of_all`]; `out` has these columns.
 #[inline(always)]
 unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mut f32, j: usize, last: usize) {
     // SAFETY: the caller's promises.
@@ -472,7 +478,10 @@ unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mu
             let p = p.wrapping_add(j + w * V::N);
             if PART { V::load_first(p, last) } else { V::load(p) }
         };
-        let mut total: [V; W] = std::array::from_fn(|w| load(out, w));
+        let mut total = [V::splat(0.0); W];
+        if s.total == Total::Added {
+            total = std::array::from_fn(|w| load(out, w));
+        }
         match s.group {
             None => {
                 for i in 0..s.rows {
@@ -511,6 +520,12 @@ unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mu
                 }
             }
         }
+        if let Total::Sgd(sgd) = s.total {
+            // Not by `from_fn`, which is not compiled for the instruction set.
+            for (w, total) in total.iter_mut().enumerate() {
+                *total = sgd.step(load(out, w), *total);
+            }
+        }
         for (w, total) in total.into_iter().enumerate() {
             let p = out.wrapping_add(j + w * V::N);
             if PART { total.store_first(p, last) } else { total.store(p) }
@@ -523,6 +538,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Pool;
     use crate::math::testing::{cases, running, shape_is};
+    use crate::optim::sgd;
     use crate::tile::ROWS;
 
     /// Numbers for the tests of this crate's products: in [-1, 1], some of them 0, the others with all their digits (sums of
@@ -673,6 +689,40 @@ pub(crate) mod tests {
             matmul(cpu, &p, &a, &b, &mut c, start, finish);
             c
         });
+        if !transposed_b {
+            check_step(machines, numbers, (n, p.ldc), &c, &what, |cpu, sgd, c| {
+                let finish = sgd.map_or(Finish::Map(Map::Identity), Finish::Sgd);
+                matmul(cpu, &p, &a, &b, c, Start::Zero, finish);
+            });
+        }
+    }
+
+    /// Steps of a random size for a gradient that is `f` of an output of zeros: with `Sgd`, `f` is to move the parameters in its
+    /// output as [`sgd`] does by that gradient, and the numbers between rows of `n`, `ld` apart, are to stay.
+    fn check_step(
+        machines: &[Cpu],
+        numbers: &mut Numbers,
+        (n, ld): (usize, usize),
+        p: &[f32],
+        what: &str,
+        f: impl Fn(&Cpu, Option<Sgd>, &mut [f32]),
+    ) {
+        let s = Sgd { lr: 0.3, weight_decay: [0.0, 0.1][numbers.pick(0..2)] };
+        let mut gradient = vec![0.0; p.len()];
+        f(&machines[0], None, &mut gradient);
+        let mut want = p.to_vec();
+        for (p, g) in want.chunks_mut(ld).zip(gradient.chunks(ld)) {
+            let n = n.min(p.len());
+            sgd(&machines[0], &s, &mut p[..n], &g[..n]);
+        }
+        let found = same_bits(machines, what, |cpu| {
+            let mut p = p.to_vec();
+            f(cpu, Some(s), &mut p);
+            p
+        });
+        for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+            assert_eq!(found.to_bits(), want.to_bits(), "{what}: a step of number {at}");
+        }
     }
 
     /// Asserts that `f`, whose output has rows of `n` numbers, `ld` apart, finishes with the gradient of a map: that of what it
@@ -702,7 +752,10 @@ pub(crate) mod tests {
         let machines = machines();
         cases("matmul", 300, |seed| {
             let mut numbers = Numbers::new(seed.into());
-            let (m, n, k) = (numbers.pick(1..40), numbers.pick(1..70), numbers.pick(0..40));
+            let (m, n, mut k) = (numbers.pick(1..40), numbers.pick(1..70), numbers.pick(0..40));
+            if seed % 8 == 0 {
+                k = 1; // outer products
+            }
             check_product(&machines, &mut numbers, m, n, k);
         });
         // Every size of a tile.
@@ -719,7 +772,7 @@ pub(crate) mod tests {
         // Without the portable code, which takes seconds for these.
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
         let mut numbers = Numbers::new(2);
-        for (m, n, k) in [(301, 70, 100), (33, 515, 99), (130, 1030, 513), (70, 100, 2500)] {
+        for (m, n, k) in [(301, 70, 100), (784, 100, 1), (33, 515, 99), (130, 1030, 513), (70, 100, 2500)] {
             for _ in 0..2 {
                 check_product(&machines, &mut numbers, m, n, k);
             }
@@ -790,18 +843,18 @@ pub(crate) mod tests {
         shape_is(&(rows, group, n, ld));
         let x = numbers.rows(rows, n, ld, f32::NAN);
         let stored = numbers.rows(1, n, n, 0.0);
-        for accumulate in [false, true] {
-            let start = |j: usize| if accumulate { stored[j] } else { 0.0 };
+        for total in [Total::New, Total::Added] {
+            let start = |j: usize| if total == Total::Added { stored[j] } else { 0.0 };
             let sums = same_bits(machines, "sum_rows", |cpu| {
                 let mut out = stored.clone();
-                sum_rows(cpu, rows, n, ld, &x, &mut out, accumulate);
+                sum_rows(cpu, rows, n, ld, &x, &mut out, total);
                 out
             });
             let chain = |j: usize, from: f32, rows: Range<usize>| rows.fold(from, |sum, i| sum + x[i * ld + j]);
             (0..n).for_each(|j| assert_eq!(sums[j].to_bits(), chain(j, start(j), 0..rows).to_bits()));
             let sums = same_bits(machines, "sum_rows_grouped", |cpu| {
                 let mut out = stored.clone();
-                sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, accumulate);
+                sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, total);
                 out
             });
             for (j, sum) in sums.iter().enumerate() {
@@ -809,6 +862,12 @@ pub(crate) mod tests {
                 assert_eq!(sum.to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
             }
         }
+        check_step(machines, numbers, (n, n), &stored, "sum_rows", |cpu, sgd, out| {
+            sum_rows(cpu, rows, n, ld, &x, out, sgd.map_or(Total::New, Total::Sgd));
+        });
+        check_step(machines, numbers, (n, n), &stored, "sum_rows_grouped", |cpu, sgd, out| {
+            sum_rows_grouped(cpu, rows, group, n, ld, &x, out, sgd.map_or(Total::New, Total::Sgd));
+        });
     }
 
     #[test]

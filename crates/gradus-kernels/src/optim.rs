@@ -5,6 +5,7 @@
 
 use crate::Cpu;
 use crate::isa::simd;
+use crate::lanes::Lanes;
 use crate::pool::{Read, Write};
 
 /// g + weight_decay·p.
@@ -20,10 +21,34 @@ fn same_length(kernel: &str, n: usize, others: &[(&str, usize)]) {
     }
 }
 
+/// A step of [`sgd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// The learning rate.
+    pub lr: f32,
+    /// The weight decay, added to the gradient.
+    pub weight_decay: f32,
+}
+
+impl Sgd {
+    /// The step of a vector of parameters, for kernels that have its gradient in registers.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn step<V: Lanes>(self, p: V, g: V) -> V {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let g = if self.weight_decay == 0.0 { g } else { g.add_product(V::splat(self.weight_decay), p) };
+            p.add_product(V::splat(-self.lr), g)
+        }
+    }
+}
+
 simd! {
-    fn sgd_kernel<const DECAY: bool>(p: &mut [f32], g: &[f32], lr: f32, weight_decay: f32) {
+    fn sgd_kernel<const DECAY: bool>(s: &Sgd, p: &mut [f32], g: &[f32]) {
         for (p, &g) in p.iter_mut().zip(g) {
-            *p = (-lr).mul_add(decayed::<DECAY>(g, *p, weight_decay), *p);
+            *p = (-s.lr).mul_add(decayed::<DECAY>(g, *p, s.weight_decay), *p);
         }
     }
 }
@@ -32,11 +57,11 @@ simd! {
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn sgd(cpu: &Cpu, p: &mut [f32], g: &[f32], lr: f32, weight_decay: f32) {
+pub fn sgd(cpu: &Cpu, s: &Sgd, p: &mut [f32], g: &[f32]) {
     same_length("sgd", p.len(), &[("g", g.len())]);
-    let kernel = if weight_decay == 0.0 { sgd_kernel::<false> } else { sgd_kernel::<true> };
+    let kernel = if s.weight_decay == 0.0 { sgd_kernel::<false> } else { sgd_kernel::<true> };
     let arrays = (Write::new(p, 1), Read(g, 1));
-    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g)| kernel(cpu.isa, p, g, lr, weight_decay));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g)| kernel(cpu.isa, s, p, g));
 }
 
 /// A step of [`sgd_momentum`].
@@ -307,7 +332,7 @@ mod tests {
             "sgd",
             &DECAYS,
             0,
-            |&wd, cpu, _, p, g, _| sgd(cpu, p, g, 0.1, wd as f32),
+            |&wd, cpu, _, p, g, _| sgd(cpu, &Sgd { lr: 0.1, weight_decay: wd as f32 }, p, g),
             |wd, _, p, g, _| *p -= 0.1 * (g + wd * *p),
         );
     }
@@ -441,7 +466,7 @@ mod tests {
         let zeros = vec![0.0; 40];
         let cpu = Cpu::new(1);
         let mut p = start.clone();
-        sgd(&cpu, &mut p, &zeros, 0.1, 0.0);
+        sgd(&cpu, &Sgd { lr: 0.1, weight_decay: 0.0 }, &mut p, &zeros);
         adagrad(&cpu, 0.1, 0.0, 1e-10, &mut p, &zeros, &mut zeros.clone());
         assert_eq!(bits(&p), bits(&start));
     }

@@ -3,6 +3,7 @@
 use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{self, LANES, load};
+use crate::optim::Sgd;
 use crate::pool::{Read, Write};
 use crate::tile::{Beside, End};
 
@@ -94,6 +95,8 @@ pub enum Finish<'a> {
     Map(Map),
     /// sum · map′, the gradient of a map from its output, which lies as the sums do.
     Gradient(Map, &'a [f32]),
+    /// A step of the parameter that the output holds: the sums are its gradient.
+    Sgd(Sgd),
 }
 
 impl From<Map> for Finish<'_> {
@@ -115,6 +118,7 @@ impl Finish<'_> {
                 assert!(has >= needs, "{kernel}: the output of the map has {has} numbers, not {needs}");
                 End::Gradient(map, Beside { there: y.as_ptr(), here: out.as_ptr() })
             }
+            Finish::Sgd(sgd) => End::Sgd(sgd),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Half;
 use crate::lanes::{Lanes, Plain};
+use crate::optim::Sgd;
 use crate::pointwise::{Map, for_each_map};
 
 /// The most rows a tile has on any instruction set.
@@ -90,6 +91,8 @@ pub(crate) enum End {
     Add,
     /// c = 0 + sum: the first of those that follow with `Add`.
     First,
+    /// A step of the parameter c, whose gradient is the sum.
+    Sgd(Sgd),
 }
 
 /// Another array that lies as the output does: a number of it is as far from `there` as the output's from `here`.
@@ -295,6 +298,13 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
                     *sum = V::splat(0.0).add(*sum);
                 }
             }
+            End::Sgd(sgd) => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (w, sum) in sums.iter_mut().enumerate() {
+                        *sum = sgd.step(load(rows.c(i), w), *sum);
+                    }
+                }
+            }
         }
         for (i, sums) in sums.into_iter().enumerate() {
             for (w, sum) in sums.into_iter().enumerate() {
@@ -312,7 +322,7 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
 #[inline(always)]
 unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
     match t.to {
-        End::Map(Map::Identity | Map::ReLU) | End::Gradient(Map::ReLU, _) | End::Add | End::First => {}
+        End::Map(Map::Identity | Map::ReLU) | End::Gradient(Map::ReLU, _) | End::Add | End::First | End::Sgd(_) => {}
         End::Map(map) => for_each_map(
             map,
             #[inline(always)]

@@ -105,6 +105,13 @@ pub trait Executor: Debug + Send {
     /// One optimiser step over every trained parameter.
     fn update(&mut self, optimizer: &dyn Optimizer, update: &Update);
 
+    /// The backward pass of a batch whose forward pass and losses have been run, and an optimiser step by its gradients alone: the
+    /// bits of both calls, but an executor may move a parameter without keeping its gradient.
+    fn descend(&mut self, plan: PlanId, step: &Step, optimizer: &dyn Optimizer, update: &Update) {
+        self.run(plan, Phase::Backward, Phase::Backward, step);
+        self.update(optimizer, update);
+    }
+
     /// Whether every parameter is a finite number.
     fn all_finite(&self) -> bool;
 

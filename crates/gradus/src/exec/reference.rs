@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{Executor, PlanId, PlanKind, Step, Stored, input_of, one_hot, target_of};
 use crate::data::{Batch, Target};
 use crate::net::Graph;
-use crate::ops::Case;
 use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
 
@@ -135,12 +134,7 @@ impl Executor for Reference {
     fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
         let program = self.plans[plan.0].program.clone();
         for node in program.nodes.iter().filter(|n| (first..=last).contains(&n.phase)) {
-            let case = Case {
-                reads: node.reads.iter().map(|v| program.info(*v)).collect(),
-                writes: node.writes.iter().map(|v| program.info(*v)).collect(),
-                step: *step,
-                adds: node.adds || step.accumulate,
-            };
+            let case = node.case(&program, *step);
             let mut writes: Vec<Vec<f64>> = node
                 .writes
                 .iter()

@@ -70,7 +70,7 @@ enum Stage {
 ///
 /// The four steps `forward`, `loss`, `backward`, `learn` are the reports'; [`Net::fit`](crate::train) does the same in one
 /// call, with the same bits. Gradients accumulate: `backward` adds to them until `learn` (or `update`, `zero_grad`) makes
-/// them fresh; they stay readable until the next `backward` overwrites them.
+/// them fresh; they stay readable until the next `backward` overwrites them. `fit` and `train_step` keep none.
 #[derive(Debug)]
 pub struct Net {
     graph: Arc<Graph>,
@@ -86,6 +86,8 @@ pub struct Net {
     updates: u64,
     passes: u64,
     pending: u32,
+    /// Whether the gradients are those of the last `backward`.
+    grads_kept: bool,
     powers: [f64; 2],
     output: Vec<f32>,
     /// Whether an output of zeros has been warned of.
@@ -99,7 +101,7 @@ pub struct Param {
     pub name: String,
     /// Its values, in torch's shape.
     pub value: ArrayD<f64>,
-    /// Its gradient.
+    /// Its gradient from the last `backward`; zeros where there was none, or `fit` or `train_step` came after.
     pub grad: ArrayD<f64>,
     /// Whether training changes it.
     pub trained: bool,
@@ -146,6 +148,7 @@ impl Net {
             updates: 0,
             passes: 0,
             pending: 0,
+            grads_kept: false,
             powers: [1.0; 2],
             output: Vec::new(),
             warned: false,
@@ -365,6 +368,7 @@ impl Net {
     fn run_backward(&mut self, slot: usize, first: Phase, batch: usize) {
         let step = self.backward_step(slot, batch);
         self.exec.run(self.slots[slot].plan, first, Phase::Backward, &step);
+        self.grads_kept = true;
     }
 
     /// As `backward`, from a given gradient of the main output, for a network of any size: `dy` (B, …) in torch's order;
@@ -465,21 +469,40 @@ impl Net {
 
     /// Moves the parameters against their gradients as they are.
     pub(crate) fn apply(&mut self, lr: f64) {
+        self.update_by(lr, |exec, optimizer, update| exec.update(optimizer, update));
+    }
+
+    /// Counts an update and makes it.
+    fn update_by(&mut self, lr: f64, make: impl FnOnce(&mut dyn Executor, &dyn Optimizer, &Update)) {
         self.updates += 1;
         let plain = SGD::new(lr);
         let optimizer: &dyn Optimizer = self.optimizer.as_deref().unwrap_or(&plain);
         let betas = optimizer.betas();
         self.powers = [self.powers[0] * betas[0], self.powers[1] * betas[1]];
-        self.exec.update(optimizer, &Update { lr, t: self.updates, powers: self.powers });
+        make(&mut *self.exec, optimizer, &Update { lr, t: self.updates, powers: self.powers });
         self.pending = 0;
     }
 
-    /// Forward, loss and backward of a batch in one call, fused; the same bits as the steps. Returns the weighted sum of
-    /// losses; [`Net::fused_losses`] gives them by name.
-    pub(crate) fn train_batch(&mut self, batch: &Batch<'_>) -> f64 {
+    /// Forward, loss and backward of a batch, fused; the same bits as the steps. Returns the weighted sum of losses;
+    /// [`Net::fused_losses`] gives them by name. With a rate the update follows, if it can be made with the backward pass and
+    /// the loss is finite; [`Net::is_updated`] tells.
+    pub(crate) fn train_batch(&mut self, batch: &Batch<'_>, rate: Option<f64>) -> f64 {
         let slot = self.slot(Use::Train(PlanKind::Fused), batch.len());
         self.passes += 1;
         let (plan, mut step) = (self.slots[slot].plan, self.backward_step(slot, batch.len()));
+        self.grads_kept = false;
+        if let Some(rate) = rate.filter(|_| !step.accumulate && batch.len() <= self.exec.part(plan)) {
+            self.exec.feed(plan, batch, true, true);
+            self.exec.run(plan, Phase::Forward, Phase::Loss, &step);
+            self.stage = Stage::Start;
+            let loss = self.total_loss(slot);
+            if loss.is_finite() {
+                self.update_by(rate, |exec, optimizer, update| exec.descend(plan, &step, optimizer, update));
+            } else {
+                self.exec.run(plan, Phase::Backward, Phase::Backward, &step);
+            }
+            return loss;
+        }
         for part in batch.parts(self.exec.part(plan)) {
             step.batch = part.len();
             self.exec.feed(plan, &part, true, true);
@@ -499,9 +522,16 @@ impl Net {
         assert!(!self.graph.losses.is_empty(), "train_step: the network has no loss");
         exec::check_batch(&self.graph, batch, true).unwrap_or_else(|e| panic!("train_step: {e}"));
         self.assert_enough("train_step", batch);
-        let loss = self.train_batch(batch);
-        self.learn(rate);
+        let loss = self.train_batch(batch, Some(rate));
+        if !self.is_updated() {
+            self.learn(rate);
+        }
         loss
+    }
+
+    /// Whether no gradient waits for an update.
+    pub(crate) fn is_updated(&self) -> bool {
+        self.pending == 0
     }
 
     /// The losses of the last [`Net::train_batch`], in the graph's order.
@@ -605,7 +635,7 @@ impl Net {
         list.map(|(i, p)| Param {
             name: p.name.clone(),
             value: array(Stored::Param(i), &p.shape),
-            grad: array(Stored::Grad(i), &p.shape),
+            grad: if self.grads_kept { array(Stored::Grad(i), &p.shape) } else { ArrayD::zeros(IxDyn(&p.shape)) },
             trained: p.trained,
         })
         .collect()

@@ -266,7 +266,7 @@ impl Op for Grad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, scratch) = (l.read(0), l.scratch());
+        let (x, scratch, gradient) = (l.read(0), l.scratch(), l.gradient());
         let reads = [x.span, l.read(1).span, l.read(2).span, l.read(3).span, read_or_nothing(l, 4)];
         let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), scratch];
         l.kernel(reads, writes, [], [], move |run, s| {
@@ -274,7 +274,20 @@ impl Op for Grad {
             let norm = norm(run.batch(), &x.layout, 0.0);
             let ([x, mean, inv_std, dy, gamma], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
             let (dgamma, dbeta) = (given_mut(dgamma), given_mut(dbeta));
-            batch_norm_grad(run.cpu, &norm, x, mean, inv_std, given(gamma), dy, dx, dgamma, dbeta, run.adds, scratch);
+            batch_norm_grad(
+                run.cpu,
+                &norm,
+                x,
+                mean,
+                inv_std,
+                given(gamma),
+                dy,
+                dx,
+                dgamma,
+                dbeta,
+                gradient.adds(run),
+                scratch,
+            );
         });
     }
 }

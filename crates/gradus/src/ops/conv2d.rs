@@ -208,12 +208,13 @@ impl Op for WeightGrad {
             (x_span, image_x) = (with_border, bordered);
             conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: ci, ..conv };
         }
+        let gradient = l.gradient();
         let (by_image, size, outputs) = (by_image(dw.layout), dw.layout.sample(), dy.layout.group);
         let image_y = dy.layout.sample();
         l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {
             let ([x, dy], [dw, partials], batch) = (s.read, s.write, run.batch());
             if !by_image || run.cpu.pool.threads() == 1 {
-                return conv2d_weight_grad(run.cpu, &Conv { batch, ..conv }, x, dy, dw, run.adds);
+                return conv2d_weight_grad(run.cpu, &Conv { batch, ..conv }, x, dy, dw, gradient.adds(run));
             }
             // The same sums, but the partials of the images are kept and added afterwards.
             let image = Conv { batch: 1, ..conv };
@@ -221,7 +222,7 @@ impl Op for WeightGrad {
                 partial.fill(0.0); // the padding too
                 conv2d_weight_grad(run.cpu, &image, &x[i * image_x..], &dy[i * image_y..], partial, false);
             });
-            sum_rows(run.cpu, batch, size, size, partials, dw, run.adds);
+            sum_rows(run.cpu, batch, size, size, partials, dw, gradient.total(run));
         });
     }
 }

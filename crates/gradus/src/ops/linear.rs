@@ -5,9 +5,10 @@
 //! fresh) and runs over the samples ascending. Input gradient: each dx(b, i) is one chain from 0 over o ascending.
 //!
 //! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
-//! inputs along the lanes: its product turns a few columns of W at a time into rows.
+//! inputs along the lanes: its product turns a few columns of W at a time into rows. With few outputs it is the other way
+//! round: W lies as (O, I), and forward turns it.
 
-use gradus_kernels::matmul::{Product, Start, matmul};
+use gradus_kernels::matmul::{LARGE_TRANSPOSED, Product, Start, Total, matmul};
 use gradus_kernels::pointwise::Finish;
 
 use super::{Case, Cost, Map, Op};
@@ -80,9 +81,12 @@ impl Op for Linear {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, w, y) = (l.read(0), l.read(1), l.write(0));
-        let (k, n, map) = (x.layout.n, y.layout.columns(), self.map);
         let (lx, lw, ly) = (x.layout.ld, w.layout.ld, y.layout.ld);
-        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, transposed_b: false, ldc: ly };
+        let transposed_b = w.layout.turned;
+        // A weight that is turned has no padding beside its outputs.
+        let n = if transposed_b { y.layout.n } else { y.layout.columns() };
+        let (k, map) = (x.layout.n, self.map);
+        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, transposed_b, ldc: ly };
         if l.reads() == 3 {
             let b = l.read(2);
             l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
@@ -133,15 +137,31 @@ impl Op for WeightGrad {
         }
     }
 
+    fn can_move(&self, case: &Case) -> bool {
+        // Sums of so many numbers are made in pieces, which wait where they are written.
+        let (b, i, _) = sizes(case.batch(), &case.reads[0].dims, &case.reads[1].dims);
+        b.saturating_mul(i) < LARGE_TRANSPOSED
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, dw) = (l.read(0), l.read(1), l.write(0));
+        let (x, dy, dw, gradient) = (l.read(0), l.read(1), l.write(0), l.gradient());
         let (i, o) = (x.layout.n, dy.layout.n);
         let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
-        l.kernel([x.span, dy.span], [dw.span], [], [], move |run, s| {
-            // dW is stored (I, O): row k is Σ_s x(s, k)·dy(s, ·).
-            let p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw };
-            let start = if run.adds { Start::Stored } else { Start::Zero };
-            matmul(run.cpu, &p, s.read[0], s.read[1], s.write[0], start, Map::Identity);
+        let turned = dw.layout.turned;
+        l.kernel([x.span, dy.span], [dw.span, gradient.parameter], [], [], move |run, s| {
+            let ([mut a, mut b], [dw, w]) = (s.read, s.write);
+            // dW stored (I, O): row k is Σ_s x(s, k)·dy(s, ·).
+            let mut p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw };
+            if turned {
+                // (O, I): row j is Σ_s dy(s, j)·x(s, ·).
+                p = Product { m: o, n: i, csa: ly, ldb: lx, ..p };
+                (a, b) = (b, a);
+            }
+            match gradient.total(run) {
+                Total::New => matmul(run.cpu, &p, a, b, dw, Start::Zero, Map::Identity),
+                Total::Added => matmul(run.cpu, &p, a, b, dw, Start::Stored, Map::Identity),
+                Total::Sgd(sgd) => matmul(run.cpu, &p, a, b, w, Start::Zero, Finish::Sgd(sgd)),
+            }
         });
     }
 }
@@ -173,9 +193,11 @@ impl Op for InputGrad {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, w, dx) = (l.read(0), l.read(1), l.write(0));
-        let (i, o) = (dx.layout.n, dy.layout.n);
         let (ly, lw, lx) = (dy.layout.ld, w.layout.ld, dx.layout.ld);
-        let product = move |m| Product { m, n: i, k: o, rsa: ly, csa: 1, ldb: lw, transposed_b: true, ldc: lx };
+        let transposed_b = !w.layout.turned;
+        let n = if transposed_b { dx.layout.n } else { dx.layout.columns() };
+        let k = dy.layout.n;
+        let product = move |m| Product { m, n, k, rsa: ly, csa: 1, ldb: lw, transposed_b, ldc: lx };
         let map = self.map;
         if l.reads() == 3 {
             let y = l.read(2);

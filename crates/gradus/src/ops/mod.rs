@@ -75,6 +75,12 @@ pub trait Op: Debug + Send + Sync {
     /// Emits the CPU's kernels.
     fn lower(&self, l: &mut Lower<'_>);
 
+    /// Whether it writes the gradient of a parameter and can move that by plain gradient descent instead, in the same pass and
+    /// with the same bits: see [`Lower::parameter`].
+    fn can_move(&self, _case: &Case) -> bool {
+        false
+    }
+
     /// The same op followed by a function of every number, where one kernel can do both with the same bits.
     fn with_map(&self, _map: Map) -> Option<Box<dyn Op>> {
         None

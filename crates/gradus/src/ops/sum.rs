@@ -4,7 +4,7 @@
 //! ascending. Images: a partial sum per image from 0 over the positions ascending, added in image order to the stored db
 //! (or 0).
 
-use gradus_kernels::matmul::{sum_rows, sum_rows_grouped};
+use gradus_kernels::matmul::{Total, sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Op};
 use crate::exec::cpu::{Lower, lanes, layout};
@@ -47,23 +47,28 @@ impl Op for SumGrad {
         if dy.group > 1 { case.batch() * lanes(dy.n) } else { 0 }
     }
 
+    fn can_move(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (dy, db, partials) = (l.read(0), l.write(0), l.scratch());
+        let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(), l.scratch());
         let (group, n, ld) = (dy.layout.group, dy.layout.n, dy.layout.ld);
-        l.kernel([dy.span], [db.span, partials], [], [], move |run, s| {
-            let ([dy], [db, partials], batch) = (s.read, s.write, run.batch());
+        l.kernel([dy.span], [db.span, gradient.parameter, partials], [], [], move |run, s| {
+            let ([dy], [db, b, partials], batch, total) = (s.read, s.write, run.batch(), gradient.total(run));
+            let out = if let Total::Sgd(_) = total { b } else { db };
             if group == 1 {
-                return sum_rows(run.cpu, batch, n, ld, dy, db, run.adds);
+                return sum_rows(run.cpu, batch, n, ld, dy, out, total);
             }
             if run.cpu.pool.threads() == 1 {
-                return sum_rows_grouped(run.cpu, batch * group, group, n, ld, dy, db, run.adds);
+                return sum_rows_grouped(run.cpu, batch * group, group, n, ld, dy, out, total);
             }
             // The same sums, but the partials of the images are kept and added afterwards.
             let row = lanes(n);
             run.cpu.pool.each_row(group, row, &mut partials[..batch * row], |i, partial| {
-                sum_rows(run.cpu, group, n, ld, &dy[i * group * ld..], partial, false);
+                sum_rows(run.cpu, group, n, ld, &dy[i * group * ld..], partial, Total::New);
             });
-            sum_rows(run.cpu, batch, n, row, partials, db, run.adds);
+            sum_rows(run.cpu, batch, n, row, partials, out, total);
         });
     }
 }

@@ -17,6 +17,8 @@ pub use adam::{Adam, AdamRule, AdamW};
 pub use rmsprop::RMSprop;
 pub use sgd::SGD;
 
+use gradus_kernels::optim::Sgd;
+
 /// Every optimiser that can be named in a file.
 pub static OPTIMIZERS: &[&Def<dyn Optimizer>] = &[&SGD::DEF, &Adam::DEF, &AdamW::DEF, &RMSprop::DEF, &Adagrad::DEF];
 
@@ -49,6 +51,11 @@ pub trait Optimizer: Debug + Send + Sync {
 
     /// The definition, in f64: `p`, `g` and every state have the same length.
     fn define(&self, u: &Update, p: &mut [f64], g: &[f64], states: &mut [&mut [f64]]);
+
+    /// The step as plain gradient descent in f32, where it is that and keeps no state: a gradient need not be stored then.
+    fn as_sgd(&self, _: &Update) -> Option<Sgd> {
+        None
+    }
 
     /// The same in f32, in one pass; `states` holds the state arrays one after another.
     fn update(&self, machine: &Machine, u: &Update, p: &mut [f32], g: &[f32], states: &mut [f32]);

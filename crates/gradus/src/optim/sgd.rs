@@ -3,7 +3,7 @@
 //! With momentum μ: b = μ·b + (1 − dampening)·g (b = g on the first step), and p −= lr·b, or p −= lr·(g + μ·b) with
 //! Nesterov's. Source: `torch.optim.SGD`.
 
-use gradus_kernels::optim::{Momentum, sgd, sgd_momentum};
+use gradus_kernels::optim::{Momentum, Sgd, sgd, sgd_momentum};
 
 use super::{Optimizer, Update};
 use crate::exec::cpu::Machine;
@@ -99,9 +99,13 @@ impl Optimizer for SGD {
         }
     }
 
+    fn as_sgd(&self, u: &Update) -> Option<Sgd> {
+        (self.momentum == 0.0).then_some(Sgd { lr: u.lr as f32, weight_decay: self.weight_decay as f32 })
+    }
+
     fn update(&self, machine: &Machine, u: &Update, p: &mut [f32], g: &[f32], states: &mut [f32]) {
-        if self.momentum == 0.0 {
-            return sgd(machine, p, g, u.lr as f32, self.weight_decay as f32);
+        if let Some(step) = self.as_sgd(u) {
+            return sgd(machine, &step, p, g);
         }
         let step = Momentum {
             lr: u.lr as f32,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Phase, Program, Value};
 use crate::exec::Step;
 use crate::layers::shape_text;
-use crate::ops::{Case, Cost};
+use crate::ops::Cost;
 
 impl Program {
     /// One line for each op: where it comes from, what it computes, the shape of what it writes (B the batch).
@@ -52,13 +52,7 @@ impl Program {
     pub fn cost(&self, phase: Phase, path: &str, batch: usize) -> Cost {
         let mut sum = Cost::default();
         for node in self.nodes.iter().filter(|n| n.phase == phase && (path.is_empty() || n.path == path)) {
-            let case = Case {
-                reads: node.reads.iter().map(|v| self.info(*v)).collect(),
-                writes: node.writes.iter().map(|v| self.info(*v)).collect(),
-                step: Step::of(batch),
-                adds: node.adds,
-            };
-            sum += node.op.cost(&case);
+            sum += node.op.cost(&node.case(self, Step::of(batch)));
         }
         sum
     }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::ops::Op;
+use crate::exec::Step;
+use crate::ops::{Case, Op};
 
 pub use compile::{Roots, compile};
 pub use emit::Emit;
@@ -108,6 +109,14 @@ pub struct Node {
     pub path: String,
     /// A gradient that an earlier op of this program has written already: this one adds to it, whatever the step says.
     pub adds: bool,
+}
+
+impl Node {
+    /// One run of it in `step`.
+    pub fn case<'p>(&self, program: &'p Program, step: Step) -> Case<'p> {
+        let infos = |list: &[Value]| list.iter().map(|v| program.info(*v)).collect();
+        Case { reads: infos(&self.reads), writes: infos(&self.writes), step, adds: self.adds || step.accumulate }
+    }
 }
 
 /// A network compiled for some roots.

@@ -310,6 +310,8 @@ impl<'a> Trainer<'a> {
         let graph = self.net.graph().clone();
         let (mut sums, mut samples, mut clipped, mut updates) = (vec![0.0; graph.losses.len()], 0, 0, 0);
         let mut waiting = 0;
+        let Settings { accumulate, clip_value, clip_norm, .. } = self.settings;
+        let at_once = accumulate == 1 && clip_value.is_none() && clip_norm.is_none();
         let batches = self.order.len().div_ceil(self.settings.batch);
         // Here, so that no step allocates.
         self.steps.iter_mut().flatten().for_each(|values| values.reserve(batches));
@@ -331,7 +333,7 @@ impl<'a> Trainer<'a> {
                 Some(augment) => augment.batch(self.data.train, rows, changes),
                 None => self.data.train.batch(rows),
             };
-            let loss = self.net.train_batch(&batch);
+            let loss = self.net.train_batch(&batch, at_once.then_some(lr));
             if let Some(steps) = &mut self.steps {
                 let n = rows.len() as f64;
                 let losses = self.net.fused_losses().zip(&graph.losses);
@@ -349,7 +351,9 @@ impl<'a> Trainer<'a> {
             samples += rows.len();
             waiting += 1;
             if waiting == self.settings.accumulate || b + 1 == batches {
-                clipped += usize::from(advance(self.net, &self.settings, lr));
+                if !self.net.is_updated() {
+                    clipped += usize::from(advance(self.net, &self.settings, lr));
+                }
                 updates += 1;
                 waiting = 0;
             }

@@ -32,15 +32,7 @@ impl Arena {
         part: usize,
     ) -> Arena {
         let step = Step { batch: part, whole: batch, ..Step::default() };
-        let cases: Vec<Case<'_>> = nodes
-            .iter()
-            .map(|n| Case {
-                reads: n.reads.iter().map(|v| program.info(*v)).collect(),
-                writes: n.writes.iter().map(|v| program.info(*v)).collect(),
-                step,
-                adds: n.adds,
-            })
-            .collect();
+        let cases: Vec<Case<'_>> = nodes.iter().map(|n| n.case(program, step)).collect();
         // What a view writes lives where the numbers are.
         let mut lives = lives.to_vec();
         let mut views: Vec<(usize, usize)> = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Rows are padded to whole registers, but for images of a few channels, as data come, which would grow too much; long
+//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, but for images of a few channels, as data come, which would grow too much; long
 //! rows never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
@@ -13,6 +13,16 @@ pub const LANES: usize = 16;
 
 /// Images of so many channels lie without padding.
 const FEW: usize = 4;
+
+/// A weight of more outputs has them along the lanes.
+const FEW_OUTPUTS: usize = LANES;
+
+/// Whether inputs fill the lanes better than outputs do.
+fn inputs_along_lanes(outputs: usize, inputs: usize) -> bool {
+    // A product has halves of registers for a few columns.
+    let filled = |n: usize| if n <= LANES / 2 { LANES / 2 } else { n.next_multiple_of(LANES) };
+    outputs <= FEW_OUTPUTS && filled(outputs).saturating_mul(inputs) > filled(inputs).saturating_mul(outputs)
+}
 
 /// `n` padded to whole registers, and to one more where rows would lie so that they share few lines of a cache.
 pub fn lanes(n: usize) -> usize {
@@ -29,13 +39,21 @@ pub struct Layout {
     pub n: usize,
     /// Distance between two rows.
     pub ld: usize,
-    /// Torch's second dimension within the group: element (j, i, k) of (n, inner, outer) is at row k·inner + i, column j.
+    /// Torch's second dimension within the group: element (j, i, k) of (n, inner, outer) is at row k·inner + i, column j. Unless
+    /// rows lie in torch's order.
     inner: usize,
+    /// A weight (O, I) as O rows of I: torch's order is row after row.
+    pub turned: bool,
 }
 
 /// The layout of a value.
 pub fn layout(info: &Info) -> Layout {
     let d = &info.dims;
+    if let (false, false, &[outputs, inputs]) = (info.ints, info.batched, &d[..])
+        && inputs_along_lanes(outputs, inputs)
+    {
+        return Layout { group: outputs, n: inputs, ld: lanes(inputs), inner: outputs, turned: true };
+    }
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
         (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] <= FEW { d[0] } else { lanes(d[0]) }),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
@@ -43,7 +61,7 @@ pub fn layout(info: &Info) -> Layout {
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
         _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),
     };
-    Layout { group: inner * outer, n, ld, inner }
+    Layout { group: inner * outer, n, ld, inner, turned: false }
 }
 
 impl Layout {
@@ -72,10 +90,14 @@ impl Layout {
     /// Copies one sample in from torch's order.
     pub fn pack<T: Copy>(&self, torch: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
         let outer = self.group / self.inner;
-        if self.group == 1 || (self.n, self.ld, self.inner) == (1, 1, 1) {
-            // A vector, or an image of one channel: the order is the same.
-            for (o, x) in out[..self.group * self.n].iter_mut().zip(torch) {
-                *o = convert(*x);
+        let in_order = self.turned || self.group == 1;
+        if in_order || (self.n, self.ld, self.inner) == (1, 1, 1) {
+            // Rows, a vector, or an image of one channel: the order is the same.
+            let (n, ld) = if in_order { (self.n, self.ld) } else { (self.group, self.group) };
+            for (out, torch) in out.chunks_mut(ld.max(1)).zip(torch.chunks(n.max(1))) {
+                for (o, x) in out[..n].iter_mut().zip(torch) {
+                    *o = convert(*x);
+                }
             }
             return;
         }
@@ -102,7 +124,7 @@ impl Layout {
         for (row, line) in stored.chunks_exact(self.ld).take(self.group).enumerate() {
             let (k, i) = (row / self.inner, row % self.inner);
             for (j, x) in line[..self.n].iter().enumerate() {
-                torch[(j * self.inner + i) * outer + k] = convert(*x);
+                torch[if self.turned { row * self.n + j } else { (j * self.inner + i) * outer + k }] = convert(*x);
             }
         }
     }
@@ -130,6 +152,8 @@ mod tests {
             (vec![2, 3, 5], true),
             (vec![17, 2, 2], true),
             (vec![4, 3], false),
+            (vec![4, 17], false),
+            (vec![1, 300], false),
             (vec![5, 3, 2, 4], false),
             (vec![2, 3], true),
             (vec![], true),

@@ -1,6 +1,8 @@
 //! What an op sees while it is lowered: where its operands lie, and where to put its kernels.
 
-use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Slices, Span};
+use gradus_kernels::matmul::Total;
+use gradus_kernels::optim::Sgd;
+use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Region, Slices, Span};
 
 use super::layout::Layout;
 use crate::exec::Step;
@@ -36,8 +38,10 @@ pub struct Run<'a> {
     pub cpu: &'a Cpu,
     /// The step.
     pub step: &'a Step,
-    /// Whether gradients are added to the stored ones.
-    pub adds: bool,
+    /// Whether this step adds to gradients that are there.
+    pub(super) adds: bool,
+    /// The update that ops may make instead of writing a gradient.
+    pub(super) sgd: Option<Sgd>,
 }
 
 impl Run<'_> {
@@ -52,8 +56,32 @@ impl Run<'_> {
     }
 }
 
+/// How an op writes the gradient of a parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradient {
+    adds: bool,
+    /// Where the parameter lies; empty unless the op may move it ([`Total::Sgd`]).
+    pub parameter: Span,
+}
+
+impl Gradient {
+    /// Whether it is added to what is stored.
+    pub fn adds(&self, run: &Run<'_>) -> bool {
+        self.adds || run.adds
+    }
+
+    /// What becomes of it.
+    pub fn total(&self, run: &Run<'_>) -> Total {
+        match run.sgd {
+            Some(sgd) if self.parameter.len > 0 => Total::Sgd(sgd),
+            _ if self.adds(run) => Total::Added,
+            _ => Total::New,
+        }
+    }
+}
+
 /// A lowered op, or a part of one.
-pub(super) type Kernel = Box<dyn Fn(&Cpu, &Step, &mut Memory<'_>) + Send + Sync>;
+pub(super) type Kernel = Box<dyn Fn(&Run<'_>, &mut Memory<'_>) + Send + Sync>;
 
 /// An op being lowered.
 pub struct Lower<'p> {
@@ -61,6 +89,7 @@ pub struct Lower<'p> {
     pub(super) infos: &'p [Info],
     pub(super) places: &'p [Option<Place>],
     pub(super) scratch: Span,
+    pub(super) parameter: Option<Span>,
     pub(super) kernels: &'p mut Vec<Kernel>,
 }
 
@@ -106,6 +135,12 @@ impl Lower<'_> {
         self.scratch
     }
 
+    /// How to write the gradient that the op is for.
+    pub fn gradient(&self) -> Gradient {
+        let nowhere = Span { region: Region::Store, start: 0, len: 0 };
+        Gradient { adds: self.node.adds, parameter: self.parameter.unwrap_or(nowhere) }
+    }
+
     /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices have the size of the largest
     /// batch; `run.batch()` says how many samples count.
     pub fn kernel<const R: usize, const W: usize, const IR: usize, const IW: usize>(
@@ -117,10 +152,6 @@ impl Lower<'_> {
         run: impl Fn(&Run<'_>, Slices<'_, R, W, IR, IW>) + Send + Sync + 'static,
     ) {
         let operands = Operands::new(reads, writes, int_reads, int_writes);
-        let adds = self.node.adds;
-        self.kernels.push(Box::new(move |cpu, step, memory| {
-            let adds = adds || step.accumulate || step.before > 0;
-            run(&Run { cpu, step, adds }, operands.resolve(memory));
-        }));
+        self.kernels.push(Box::new(move |now, memory| run(now, operands.resolve(memory))));
     }
 }

@@ -19,12 +19,15 @@ mod store;
 
 pub use gradus_kernels::{Cpu as Machine, Isa};
 pub use layout::{LANES, Layout, lanes, layout};
-pub use lower::{Lower, Place, Run};
+pub use lower::{Gradient, Lower, Place, Run};
 pub use plan::Plan;
 pub use store::StoreLayout;
 
 /// How many times as long it takes to gather samples as to write them where they are.
 const GATHER: usize = 4;
+
+/// Samples of so many numbers are gathered number by number.
+const NARROW: usize = 8;
 
 /// The f32 executor.
 #[derive(Debug)]
@@ -59,6 +62,15 @@ impl Loaded {
             let (start, sample) = (place.span.start, place.layout.sample());
             let mut pack = |array: &[f32]| {
                 let all = &mut self.work[start..][..batch.len() * sample];
+                if place.layout.group == 1 && size <= NARROW {
+                    // A few numbers each: no call for the copy of a sample.
+                    for i in 0..size {
+                        for (row, out) in all.chunks_exact_mut(sample).enumerate() {
+                            out[i] = array[batch.row(row) * size + i];
+                        }
+                    }
+                    return;
+                }
                 machine.pool.each_row(GATHER, sample, all, |row, out| {
                     place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
                 });
@@ -232,6 +244,20 @@ impl Executor for Cpu {
     fn update(&mut self, optimizer: &dyn Optimizer, update: &Update) {
         let (params, grads, states) = self.layout.for_update(&mut self.store);
         optimizer.update(&self.machine, update, params, grads, states);
+    }
+
+    fn descend(&mut self, plan: PlanId, step: &Step, optimizer: &dyn Optimizer, update: &Update) {
+        let Some(sgd) = optimizer.as_sgd(update) else {
+            self.run(plan, Phase::Backward, Phase::Backward, step);
+            return self.update(optimizer, update);
+        };
+        let Loaded { plan, work, ints, .. } = &mut self.plans[plan.0];
+        let memory = &mut Memory::new(&mut self.store, work, ints);
+        plan.run_with(Some(sgd), Phase::Backward, Phase::Backward, &self.machine, step, memory);
+        let (params, grads, _) = self.layout.for_update(&mut self.store);
+        for range in &plan.left {
+            gradus_kernels::optim::sgd(&self.machine, &sgd, &mut params[range.clone()], &grads[range.clone()]);
+        }
     }
 
     fn all_finite(&self) -> bool {

@@ -1,13 +1,15 @@
 //! A program lowered for the CPU: layouts, fused ops, one arena from lifetimes, and kernels in order.
 
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
+use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
 use super::arena::{Arena, part_of};
 use super::layout::layout;
-use super::lower::{Kernel, Lower, Place};
+use super::lower::{Kernel, Lower, Place, Run};
 use super::store::StoreLayout;
 use crate::exec::{PlanKind, Step};
 use crate::ops::Map;
@@ -25,6 +27,8 @@ pub struct Plan {
     kernels: Vec<Kernel>,
     /// Where each phase ends among the kernels.
     ends: [usize; 3],
+    /// The trained numbers of the store that no op of it can move.
+    pub(super) left: Vec<Range<usize>>,
     nodes: Vec<Node>,
     kind: PlanKind,
 }
@@ -38,14 +42,18 @@ impl std::fmt::Debug for Plan {
 impl Plan {
     /// Lowers a program for batches of at most `batch` samples.
     pub fn new(program: Arc<Program>, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
-        let nodes = match kind {
+        let mut nodes = match kind {
             PlanKind::Stepwise => program.nodes.clone(),
             PlanKind::Fused => fuse(&program),
         };
+        let trains = kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward);
+        if trains {
+            gradients_last(&program, &mut nodes);
+        }
         let lives = lifetimes(&program, &nodes, kind);
         let mut part = batch;
         let mut arena = Arena::new(&program, &nodes, &lives, batch, part);
-        if kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward) {
+        if trains {
             part = part_of(&nodes, batch, arena.floats, store.numbers());
             arena = Arena::new(&program, &nodes, &lives, batch, part);
         }
@@ -58,16 +66,21 @@ impl Plan {
 
         let mut kernels = Vec::new();
         let mut ends = [0; 3];
-        for (node, scratch) in nodes.iter().zip(scratch) {
+        let mut moved = Vec::new();
+        for (i, (node, scratch)) in nodes.iter().zip(scratch).enumerate() {
+            let moves = if trains && part == batch { parameter_of(&program, &nodes, i, batch) } else { None };
+            moved.extend(moves);
             if !node.writes.iter().any(|v| views.contains(&v.index())) {
                 let (infos, kernels) = (&program.values, &mut kernels);
-                node.op.lower(&mut Lower { node, infos, places: &places, scratch, kernels });
+                let parameter = moves.and_then(|i| store.span(Source::Param(i)));
+                node.op.lower(&mut Lower { node, infos, places: &places, scratch, parameter, kernels });
             }
             for end in &mut ends[node.phase as usize..] {
                 *end = kernels.len();
             }
         }
-        Plan { program, places, batch, part, work: floats, ints, kernels, ends, nodes, kind }
+        let left = store.trained_but(&moved);
+        Plan { program, places, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
     }
 
     /// How many samples of the largest batch it runs at a time.
@@ -82,14 +95,28 @@ impl Plan {
 
     /// Runs the kernels of the phases from `first` to `last`.
     pub fn run(&self, first: Phase, last: Phase, cpu: &Cpu, step: &Step, memory: &mut Memory<'_>) {
+        self.run_with(None, first, last, cpu, step, memory);
+    }
+
+    /// The same; with an update, parameters that are not among [`Plan::left`] move by it, and their gradients are not kept.
+    pub fn run_with(
+        &self,
+        sgd: Option<Sgd>,
+        first: Phase,
+        last: Phase,
+        cpu: &Cpu,
+        step: &Step,
+        memory: &mut Memory<'_>,
+    ) {
         assert!(step.batch <= self.part, "{} samples in a plan for {}", step.batch, self.part);
         assert!(
             step.before + step.batch <= step.whole && step.whole <= self.batch,
             "a part of another batch: {step:?}"
         );
         let from = if first == Phase::Forward { 0 } else { self.ends[first as usize - 1] };
+        let run = Run { cpu, step, adds: step.accumulate || step.before > 0, sgd };
         for kernel in &self.kernels[from..self.ends[last as usize]] {
-            kernel(cpu, step, memory);
+            kernel(&run, memory);
         }
     }
 
@@ -165,6 +192,31 @@ fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(u
         lives[v.index()].get_or_insert((0, last)).0 = 0;
     }
     lives
+}
+
+/// Puts gradients of parameters after the last op that reads the parameter: one of them may move it.
+fn gradients_last(program: &Program, nodes: &mut [Node]) {
+    for i in (0..nodes.len()).rev() {
+        let [gradient] = nodes[i].writes[..] else { continue };
+        let Source::Grad(param) = program.info(gradient).source else { continue };
+        let reads = |n: &Node| n.reads.iter().any(|v| program.info(*v).source == Source::Param(param));
+        if let Some(last) = nodes[i..].iter().rposition(reads) {
+            nodes[i..=i + last].rotate_left(1);
+        }
+    }
+}
+
+/// The parameter whose gradient the op at `i` writes, if the op can move it instead and nobody else needs either afterwards.
+fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Option<usize> {
+    let node = &nodes[i];
+    let [gradient] = node.writes[..] else { return None };
+    let Source::Grad(param) = program.info(gradient).source else { return None };
+    let others = nodes.iter().enumerate().filter(|(j, _)| *j != i);
+    let alone = others.clone().all(|(_, n)| !n.reads.contains(&gradient) && !n.writes.contains(&gradient));
+    let mut later = nodes[i..].iter().flat_map(|n| &n.reads);
+    let last = later.all(|v| program.info(*v).source != Source::Param(param));
+    let case = node.case(program, Step::of(batch));
+    (alone && last && node.op.can_move(&case)).then_some(param)
 }
 
 /// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else

@@ -1,6 +1,8 @@
 //! The store: `[parameters | gradients | optimiser state | buffers]`, trained parameters first in each, so that an update
 //! is one pass over one slice and an all-reduce would be one call.
 
+use std::ops::Range;
+
 use gradus_kernels::{Buffer, Region, Span};
 
 use super::layout::{LANES, Layout, layout};
@@ -91,6 +93,21 @@ impl StoreLayout {
     /// The trained parameters.
     pub fn params<'s>(&self, store: &'s [f32]) -> &'s [f32] {
         &store[..self.all]
+    }
+
+    /// The ranges of the trained parameters that are not among these.
+    pub fn trained_but(&self, some: &[usize]) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let starts = self.params.iter().map(|(start, _)| *start);
+        let ends = starts.clone().skip(1).chain([self.all]);
+        let left = |(i, (_, end)): &(usize, (usize, usize))| *end <= self.trained && !some.contains(i);
+        for (_, (start, end)) in starts.zip(ends).enumerate().filter(left) {
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        ranges
     }
 
     /// The gradients of the trained parameters.
