@@ -20,6 +20,7 @@ pub mod counting;
 pub mod dropout;
 #[cfg(all(test, unix))]
 mod fence;
+mod few;
 mod isa;
 mod lanes;
 pub mod layout;

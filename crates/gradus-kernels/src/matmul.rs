@@ -3,13 +3,14 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use crate::few::{self, Few};
 use crate::lanes::{Lanes, by_lanes};
 use crate::optim::Sgd;
 use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
-use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, row_columns, tile_size};
+use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, map_stored, row_columns, tile_size};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -118,6 +119,8 @@ impl Checked<'_> {
         let from_zero = matches!(self.start, Start::Zero) && !self.p.transposed_b;
         if self.p.k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
             self.outer(rows, columns);
+        } else if self.is_few(&rows, &columns) {
+            self.few(rows, columns);
         } else if self.p.transposed_b && self.p.k > 0 {
             // A few pages of stack are touched, whatever is used of them.
             match self.p.k {
@@ -148,6 +151,40 @@ impl Checked<'_> {
         unsafe { outer(self.isa, &block) };
     }
 
+    /// Whether one side of a block has so few rows that turning the other takes longer than the product.
+    fn is_few(&self, rows: &Range<usize>, columns: &Range<usize>) -> bool {
+        let (fewer, more) = (rows.len().min(columns.len()), rows.len().max(columns.len()));
+        let shape = self.p.transposed_b && self.p.csa == 1 && fewer <= few::MOST && more >= few::LANES;
+        shape && !matches!(self.start, Start::Stored) && few::has_few(self.isa)
+    }
+
+    /// Such a block.
+    fn few(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, rsa, ldb, ldc, .. } = *self.p;
+        let (i, j, m, n) = (rows.start, columns.start, rows.len(), columns.len());
+        let (a, b) = (self.a.as_ptr().wrapping_add(i * rsa), self.b.as_ptr().wrapping_add(j * ldb));
+        let bias = if let Start::Row(row) = self.start { Some(row.as_ptr().wrapping_add(j)) } else { None };
+        let (c, relu) = (self.out.ptr().wrapping_add(i * ldc + j), matches!(self.end, End::Map(Map::ReLU)));
+        let block = if m <= n {
+            let from = bias.map_or(few::From::Zero, few::From::Many);
+            Few { m, n, k, a, a_row: rsa, a_k: 1, b, b_row: ldb, c, c_few: ldc, c_many: 1, from, relu }
+        } else {
+            let from = bias.map_or(few::From::Zero, few::From::Few);
+            let (a, b, m, n) = (b, a, n, m);
+            Few { m, n, k, a, a_row: ldb, a_k: 1, b, b_row: rsa, c, c_few: 1, c_many: ldc, from, relu }
+        };
+        // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the block within the
+        // shape; nobody else writes to this block.
+        unsafe { few::few(&block) };
+        if !relu {
+            let chain = Chain::ONE;
+            let mut tile = self.tile(&chain);
+            (tile.rows.c, tile.m, tile.n) = (c, m, n);
+            // SAFETY: as above.
+            unsafe { map_stored(self.isa, &tile) };
+        }
+    }
+
     /// A tile of the block, to be put somewhere.
     fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
         let rows = Regular { a: std::ptr::null(), a_step: self.p.rsa, c: std::ptr::null_mut(), c_step: self.p.ldc };
@@ -168,9 +205,11 @@ impl Checked<'_> {
     fn across<const NUMBERS: usize>(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
+        // A few columns lie close, so that more of their terms stay in the first cache.
+        let ld = if columns.len() <= SIDE { columns.len().next_power_of_two().max(SIDE / 2) } else { width };
         let mut copy = [MaybeUninit::<f32>::uninit(); NUMBERS];
-        for (l, terms) in even(0..k, NUMBERS / width) {
-            let chain = Chain { k: terms, a_k: csa as isize, b_k: width as isize, ..Chain::ONE };
+        for (l, terms) in even(0..k, NUMBERS / ld) {
+            let chain = Chain { k: terms, a_k: csa as isize, b_k: ld as isize, ..Chain::ONE };
             let mut tile = self.tile(&chain);
             if l + terms < k {
                 tile.to = End::Map(Map::Identity);
@@ -179,23 +218,13 @@ impl Checked<'_> {
                 tile.n = width.min(columns.end - j);
                 for r in (0..tile.n).step_by(SIDE) {
                     for t in (0..terms).step_by(SIDE) {
-                        let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * width + r..]);
+                        let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * ld + r..]);
                         let (rows, columns) = (SIDE.min(tile.n - r), SIDE.min(terms - t));
-                        debug_assert!(
-                            reach(rows, columns, ldb) <= src.len() && reach(columns, rows, width) <= dst.len()
-                        );
+                        debug_assert!(reach(rows, columns, ldb) <= src.len() && reach(columns, rows, ld) <= dst.len());
                         // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
-                        // is room for `terms` rows of `width`.
+                        // is room for `terms` rows of `ld`.
                         unsafe {
-                            square::transpose(
-                                self.isa,
-                                rows,
-                                columns,
-                                src.as_ptr(),
-                                ldb,
-                                dst.as_mut_ptr().cast(),
-                                width,
-                            )
+                            square::transpose(self.isa, rows, columns, src.as_ptr(), ldb, dst.as_mut_ptr().cast(), ld)
                         };
                     }
                 }
@@ -205,7 +234,7 @@ impl Checked<'_> {
                     tile.m = m;
                     tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa + l * csa);
                     tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
-                    // SAFETY: the first `n` of each `width` numbers of the copy have been written above; the rest as in
+                    // SAFETY: the first `n` of each `ld` numbers of the copy have been written above; the rest as in
                     // `direct`.
                     unsafe { tile.run(self.isa) };
                 }
@@ -758,6 +787,16 @@ pub(crate) mod tests {
             }
             check_product(&machines, &mut numbers, m, n, k);
         });
+        // Few rows on either side.
+        let mut numbers = Numbers::new(9);
+        for few in 1..=5 {
+            for many in [15, 16, 17, 31, 32, 50] {
+                for k in [0, 1, 3, 4, 5, 25] {
+                    check_product(&machines, &mut numbers, few, many, k);
+                    check_product(&machines, &mut numbers, many, few, k);
+                }
+            }
+        }
         // Every size of a tile.
         let mut numbers = Numbers::new(1);
         for m in 1..=2 * ROWS {

@@ -8,7 +8,7 @@ use crate::Isa;
 use crate::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Half;
-use crate::lanes::{Lanes, Plain};
+use crate::lanes::{Lanes, Plain, by_lanes};
 use crate::optim::Sgd;
 use crate::pointwise::{Map, for_each_map};
 
@@ -196,6 +196,14 @@ pub(crate) struct Tile<'a, R> {
     pub to: End,
 }
 
+by_lanes! {
+    /// The functions of sums that have been stored, in a tile of any size.
+    ///
+    /// # Safety
+    /// As [`Tile::run`], but for `m` and `n`.
+    pub(crate) fn map_stored(t: &Tile<'_, Regular<true>>) = map_tile
+}
+
 impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
@@ -315,14 +323,14 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
     }
 }
 
-/// The functions that are too long for the tile's registers, on what has been stored.
+/// Functions of sums that have been stored: those that are too long for the tile's registers.
 ///
 /// # Safety
 /// As [`tile`], of any size.
 #[inline(always)]
 unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
     match t.to {
-        End::Map(Map::Identity | Map::ReLU) | End::Gradient(Map::ReLU, _) | End::Add | End::First | End::Sgd(_) => {}
+        End::Map(Map::Identity) | End::Add | End::First | End::Sgd(_) => {}
         End::Map(map) => for_each_map(
             map,
             #[inline(always)]

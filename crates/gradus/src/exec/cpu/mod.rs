@@ -56,8 +56,8 @@ impl Loaded {
 
     /// Copies the inputs (and targets) of a batch in.
     pub fn feed(&mut self, machine: &Machine, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
-        for (info, place) in self.plan.program.values.iter().zip(&self.plan.places) {
-            let Some(place) = place else { continue };
+        for &(value, place) in &self.plan.fed {
+            let info = self.plan.program.info(value);
             let size: usize = info.dims.iter().product();
             let (start, sample) = (place.span.start, place.layout.sample());
             let mut pack = |array: &[f32]| {

@@ -19,6 +19,8 @@ use crate::program::{Node, Phase, Program, Source, Value};
 pub struct Plan {
     pub(super) program: Arc<Program>,
     pub(super) places: Vec<Option<Place>>,
+    /// The inputs and targets of a batch.
+    pub(super) fed: Vec<(Value, Place)>,
     /// The largest batch, and how much of it is run at a time.
     pub(super) batch: usize,
     part: usize,
@@ -80,7 +82,9 @@ impl Plan {
             }
         }
         let left = store.trained_but(&moved);
-        Plan { program, places, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
+        let is_fed = |v: &Value| matches!(program.info(*v).source, Source::Input(_) | Source::Target(_));
+        let fed = program.used().into_iter().filter(is_fed).filter_map(|v| Some((v, places[v.index()]?))).collect();
+        Plan { program, places, fed, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
     }
 
     /// How many samples of the largest batch it runs at a time.
