@@ -11,7 +11,8 @@ use crate::isa::Level;
 pub(crate) const MOST: usize = 4;
 
 /// Rows of the matrix that are taken at a time.
-pub(crate) const LANES: usize = 16;
+#[cfg(target_arch = "x86_64")]
+const LANES: usize = 16;
 
 /// From what each sum starts.
 #[derive(Clone, Copy)]
@@ -28,7 +29,7 @@ pub(crate) enum From {
 pub(crate) struct Few {
     /// Rows of `a`: 1 to [`MOST`].
     pub m: usize,
-    /// Rows of `b`: [`LANES`] or more.
+    /// Rows of `b`, at least 1.
     pub n: usize,
     pub k: usize,
     /// a(i, k) is at `a + i * a_row + k * a_k`.
@@ -65,12 +66,16 @@ pub(crate) unsafe fn few(f: &Few) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: AVX-512 is there; the rest is promised by the caller.
     unsafe {
-        match f.m {
-            1 => x86::few::<1>(f),
-            2 => x86::few::<2>(f),
-            3 => x86::few::<3>(f),
-            4 => x86::few::<4>(f),
-            m => unreachable!("{m} rows are not few"),
+        match (f.m, f.n < LANES) {
+            (1, false) => x86::few::<1, false>(f),
+            (2, false) => x86::few::<2, false>(f),
+            (3, false) => x86::few::<3, false>(f),
+            (4, false) => x86::few::<4, false>(f),
+            (1, true) => x86::few::<1, true>(f),
+            (2, true) => x86::few::<2, true>(f),
+            (3, true) => x86::few::<3, true>(f),
+            (4, true) => x86::few::<4, true>(f),
+            (m, _) => unreachable!("{m} rows are not few"),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -85,13 +90,15 @@ mod x86 {
     use crate::lanes::Lanes as _;
 
     /// # Safety
-    /// As [`super::few`], with AVX-512 and `M` rows.
+    /// As [`super::few`], with AVX-512 and `M` rows; `PART` where `b` has fewer than [`LANES`].
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) unsafe fn few<const M: usize>(f: &Few) {
-        for j in (0..f.n).step_by(LANES) {
+    pub(super) unsafe fn few<const M: usize, const PART: bool>(f: &Few) {
+        let lanes = if PART { f.n } else { LANES };
+        let mask = (0xffff_u32 >> (LANES - lanes)) as __mmask16;
+        for j in (0..f.n).step_by(lanes) {
             // The last rows again, rather than masks: nothing is read that has been written.
-            let j = j.min(f.n - LANES);
-            // SAFETY: rows j to j + 16, all of them below n, here and below.
+            let j = j.min(f.n - lanes);
+            // SAFETY: rows j to j + lanes, all of them below n, here and below.
             unsafe {
                 let mut sums = [_mm512_setzero_ps(); M];
                 match f.from {
@@ -101,17 +108,17 @@ mod x86 {
                             *sum = _mm512_set1_ps(*row.add(i));
                         }
                     }
-                    From::Many(row) => sums = [_mm512_loadu_ps(row.add(j)); M],
+                    From::Many(row) => sums = [_mm512_maskz_loadu_ps(mask, row.add(j)); M],
                 }
                 let b = f.b.add(j * f.b_row);
                 let whole = f.k / 4 * 4;
                 for k in (0..whole).step_by(4) {
-                    add::<M, 4>(f, &mut sums, k, turned(b.add(k), f.b_row, 0xf));
+                    add::<M, 4>(f, &mut sums, k, turned::<PART>(f, b.add(k), 0xf));
                 }
                 match f.k - whole {
-                    1 => add::<M, 1>(f, &mut sums, whole, turned(b.add(whole), f.b_row, 0x1)),
-                    2 => add::<M, 2>(f, &mut sums, whole, turned(b.add(whole), f.b_row, 0x3)),
-                    3 => add::<M, 3>(f, &mut sums, whole, turned(b.add(whole), f.b_row, 0x7)),
+                    1 => add::<M, 1>(f, &mut sums, whole, turned::<PART>(f, b.add(whole), 0x1)),
+                    2 => add::<M, 2>(f, &mut sums, whole, turned::<PART>(f, b.add(whole), 0x3)),
+                    3 => add::<M, 3>(f, &mut sums, whole, turned::<PART>(f, b.add(whole), 0x7)),
                     _ => {}
                 }
                 for (i, mut sum) in sums.into_iter().enumerate() {
@@ -120,11 +127,11 @@ mod x86 {
                     }
                     let c = f.c.add(i * f.c_few + j * f.c_many);
                     if f.c_many == 1 {
-                        _mm512_storeu_ps(c, sum);
+                        _mm512_mask_storeu_ps(c, mask, sum);
                     } else {
                         let mut numbers = [0.0; LANES];
                         _mm512_storeu_ps(numbers.as_mut_ptr(), sum);
-                        for (lane, x) in numbers.into_iter().enumerate() {
+                        for (lane, x) in numbers.into_iter().enumerate().take(lanes) {
                             *c.add(lane * f.c_many) = x;
                         }
                     }
@@ -149,16 +156,21 @@ mod x86 {
         }
     }
 
-    /// Four numbers of each of sixteen rows, `row` apart, as four columns; those that are not in the mask are zeros.
+    /// Four numbers of each of sixteen rows, of `PART` the last one again and again, as four columns; those that are not in the
+    /// mask are zeros.
     ///
     /// # Safety
     /// The numbers that are in the mask can be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn turned(b: *const f32, row: usize, mask: __mmask8) -> [__m512; 4] {
-        // SAFETY: the caller's promise.
-        let load = |r: usize| unsafe {
-            if mask == 0xf { _mm_loadu_ps(b.add(r * row)) } else { _mm_maskz_loadu_ps(mask, b.add(r * row)) }
+    unsafe fn turned<const PART: bool>(f: &Few, b: *const f32, mask: __mmask8) -> [__m512; 4] {
+        let load = |r: usize| {
+            let r = if PART { r.min(f.n - 1) } else { r };
+            // SAFETY: the caller's promise.
+            unsafe {
+                let row = b.add(r * f.b_row);
+                if mask == 0xf { _mm_loadu_ps(row) } else { _mm_maskz_loadu_ps(mask, row) }
+            }
         };
         // Rows i, 4 + i, 8 + i and 12 + i side by side.
         let four = |i: usize| {

@@ -153,8 +153,7 @@ impl Checked<'_> {
 
     /// Whether one side of a block has so few rows that turning the other takes longer than the product.
     fn is_few(&self, rows: &Range<usize>, columns: &Range<usize>) -> bool {
-        let (fewer, more) = (rows.len().min(columns.len()), rows.len().max(columns.len()));
-        let shape = self.p.transposed_b && self.p.csa == 1 && fewer <= few::MOST && more >= few::LANES;
+        let shape = self.p.transposed_b && self.p.csa == 1 && rows.len().min(columns.len()) <= few::MOST;
         shape && !matches!(self.start, Start::Stored) && few::has_few(self.isa)
     }
 
@@ -790,7 +789,7 @@ pub(crate) mod tests {
         // Few rows on either side.
         let mut numbers = Numbers::new(9);
         for few in 1..=5 {
-            for many in [15, 16, 17, 31, 32, 50] {
+            for many in [1, 2, 7, 15, 16, 17, 31, 32, 50] {
                 for k in [0, 1, 3, 4, 5, 25] {
                     check_product(&machines, &mut numbers, few, many, k);
                     check_product(&machines, &mut numbers, many, few, k);

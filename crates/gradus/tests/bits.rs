@@ -108,6 +108,7 @@ const SCHEDULES: &[&str] = &[
 
 const OPTIMIZERS: &[&str] = &[
     "SGD lr=0.1",
+    "SGD lr=0.1 weight_decay=0.01",
     "SGD lr=0.05 momentum=0.9 nesterov=true weight_decay=0.001",
     "SGD lr=0.05 momentum=0.9 dampening=0.1",
     "Adam lr=0.01",

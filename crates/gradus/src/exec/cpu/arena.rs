@@ -91,7 +91,7 @@ impl Arena {
 const NEAR: usize = 1 << 17;
 
 /// Kernels are not started for fewer samples where there are more.
-const FEWEST: usize = 16;
+const FEWEST: usize = 4;
 
 /// How many samples of a batch to run at a time, forward and backward, so that what one op writes is still in the caches for
 /// the next. `work` numbers are what the whole batch takes; every part passes through the `store` besides, which is to be the
