@@ -34,6 +34,11 @@ struct Region {
     parts: usize,
 }
 
+/// The counter of a share, on a line of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Next(AtomicUsize);
+
 type Payload = Box<dyn Any + Send>;
 
 /// What the threads share. Aligned so that nothing else lives on the lines they fight for.
@@ -43,8 +48,8 @@ struct Shared {
     /// the caller closes it and waits for the count to be 0. So a worker that wakes up late is not waited for, and cannot
     /// touch a region that has ended.
     state: AtomicU64,
-    /// The next part to be taken.
-    next: AtomicUsize,
+    /// For each thread, the next part of its share to be taken.
+    next: Box<[Next]>,
     /// Written by the caller while the region is closed and nobody is inside.
     region: UnsafeCell<Option<Region>>,
     /// Whether a region is running: a second caller does its work itself.
@@ -67,23 +72,28 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// Takes parts until none is left.
-    fn work(&self, region: Region) {
+    /// Takes parts until none is left: first those of thread `me`'s own share, which is the same share of every region, so that
+    /// a thread finds in its core's caches what it has written there in the last one; then what others have left.
+    fn work(&self, region: Region, me: usize) {
         // SAFETY: the caller of this function is inside the region, so `run` has not returned and `f` is alive.
         let f = unsafe { &*region.f };
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= region.parts {
-                return;
-            }
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| f(part))) {
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+        let threads = self.next.len();
+        for thread in (me..threads).chain(0..me) {
+            let end = region.parts * (thread + 1) / threads;
+            loop {
+                let part = self.next[thread].0.fetch_add(1, Ordering::Relaxed);
+                if part >= end {
+                    break;
+                }
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| f(part))) {
+                    self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+                }
             }
         }
     }
 
-    /// The life of a worker.
-    fn serve(&self) {
+    /// The life of worker `me`.
+    fn serve(&self, me: usize) {
         self.ready.fetch_add(1, Ordering::Release);
         let mut seen = 0; // the number of the last region this worker knows of
         while let Some(state) = self.wait(seen) {
@@ -94,7 +104,7 @@ impl Shared {
                     Ok(_) => {
                         // SAFETY: inside an open region: nobody writes it until this worker has left.
                         if let Some(region) = unsafe { *self.region.get() } {
-                            self.work(region);
+                            self.work(region, me);
                         }
                         self.state.fetch_sub(1, Ordering::Release);
                         break;
@@ -163,7 +173,7 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..threads.max(1)).map(|_| Next::default()).collect(),
             region: UnsafeCell::new(None),
             busy: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
@@ -178,7 +188,7 @@ impl Pool {
         for i in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new().name(format!("gradus-{i}"));
-            pool.workers.push(worker.spawn(move || shared.serve()).expect("the system refused a thread"));
+            pool.workers.push(worker.spawn(move || shared.serve(i)).expect("the system refused a thread"));
         }
         // A thread's first moments ask for memory: they are over before the first region, which may not.
         while pool.shared.ready.load(Ordering::Acquire) < pool.workers.len() {
@@ -211,11 +221,13 @@ impl Pool {
         let region = Region { f, parts };
         // SAFETY: this thread holds `busy`; the last region is closed and empty, so nobody reads.
         unsafe { *shared.region.get() = Some(region) };
-        shared.next.store(0, Ordering::Relaxed);
+        for (thread, next) in shared.next.iter().enumerate() {
+            next.0.store(parts * thread / shared.next.len(), Ordering::Relaxed);
+        }
         let number = (shared.state.load(Ordering::Relaxed) >> 32) + 1;
         shared.state.store(number << 32 | OPEN, Ordering::SeqCst);
         shared.wake();
-        shared.work(region);
+        shared.work(region, 0);
         let mut inside = shared.state.fetch_and(!OPEN, Ordering::AcqRel) & INSIDE;
         let mut spins = 0_u32;
         while inside != 0 {
@@ -520,6 +532,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_thread_has_the_same_share_of_every_region() {
+        let pool = Pool::new(3);
+        let by = Mutex::new([None; 3]);
+        for _ in 0..200 {
+            // Nobody goes on before each has taken a part.
+            let all = std::sync::Barrier::new(3);
+            pool.run(3, &|i| {
+                all.wait();
+                let mut by = by.lock().unwrap();
+                let me = std::thread::current().id();
+                assert_eq!(*by[i].get_or_insert(me), me, "part {i}");
+            });
+        }
+        assert_eq!(by.into_inner().unwrap()[0], Some(std::thread::current().id()));
     }
 
     #[test]
