@@ -127,6 +127,45 @@ fn random_connections_run_the_same_in_every_way() {
 }
 
 #[test]
+fn a_step_adds_to_gradients_that_wait() {
+    let data = disk(40).train;
+    let graph = common::disk_net(&["Linear 8", "ReLU", "Linear 2"], "MSELoss");
+    let [mut four, mut fused] = [(); 2].map(|()| on(&graph, Isa::detect(), 1));
+    let batches = [data.range(0..20), data.range(20..40)];
+    for batch in &batches {
+        four.forward(batch);
+        four.loss(batch);
+        four.backward();
+    }
+    four.learn(0.1);
+    fused.forward(&batches[0]);
+    fused.loss(&batches[0]);
+    fused.backward();
+    fused.train_step(&batches[1], 0.1);
+    for (p, q) in four.params().iter().zip(fused.params()) {
+        assert_eq!(p.value, q.value, "{}", p.name);
+        assert!(p.grad.iter().any(|g| *g != 0.0) && q.grad.iter().all(|g| *g == 0.0), "{}", p.name);
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_moves_nothing() {
+    let mut x = ArrayD::from_elem(IxDyn(&[6, 2]), 0.5);
+    x[[5, 0]] = 1e30; // its square is too large
+    let data = Dataset::new(
+        [("points".to_string(), x)].into(),
+        [("inside".to_string(), Target::Values(ArrayD::zeros(IxDyn(&[6, 1]))))].into(),
+    )
+    .unwrap();
+    let mut net =
+        Sequential::new([2]).add(Linear::new(1)).loss(gradus::prelude::MSELoss::new()).build(Seed(1)).unwrap();
+    let settings = gradus::train::Settings { batch: 3, shuffle: false, ..Default::default() };
+    let error = net.fit(&data, &settings, |_| gradus::train::Flow::Continue).unwrap_err().to_string();
+    assert!(error.contains("batch 2") && error.contains("finite still"), "{error}");
+    assert!(net.params().iter().all(|p| p.value.iter().all(|x| x.is_finite())));
+}
+
+#[test]
 fn an_end_that_nobody_reads_is_an_output() {
     let data = disk(20).train;
     let mut a = Architecture::default();

@@ -218,9 +218,9 @@ fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Op
     let others = nodes.iter().enumerate().filter(|(j, _)| *j != i);
     let alone = others.clone().all(|(_, n)| !n.reads.contains(&gradient) && !n.writes.contains(&gradient));
     let mut later = nodes[i..].iter().flat_map(|n| &n.reads);
-    let last = later.all(|v| program.info(*v).source != Source::Param(param));
+    debug_assert!(later.all(|v| program.info(*v).source != Source::Param(param)), "see `gradients_last`");
     let case = node.case(program, Step::of(batch));
-    (alone && last && node.op.can_move(&case)).then_some(param)
+    (alone && node.op.can_move(&case)).then_some(param)
 }
 
 /// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
@@ -256,4 +256,25 @@ fn fuse(program: &Program) -> Vec<Node> {
         fused.push(node.clone());
     }
     fused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Linear, ReLU};
+    use crate::losses::MSELoss;
+    use crate::net::Sequential;
+    use crate::program::{Roots, compile};
+    use crate::rng::Seed;
+
+    #[test]
+    fn vectors_leave_no_parameter_to_a_separate_update() {
+        let layers = Sequential::new([3]).add(Linear::new(40)).add(ReLU).add(Linear::new(2)).loss(MSELoss::new());
+        let net = layers.build(Seed(1)).unwrap();
+        let store = StoreLayout::new(net.graph(), 0);
+        let program = Arc::new(compile(net.graph(), &Roots::Train { inputs: false }));
+        let left = |kind| Plan::new(program.clone(), &store, 20, kind).left.iter().map(Range::len).sum::<usize>();
+        assert_eq!(left(PlanKind::Fused), 0);
+        assert_eq!(left(PlanKind::Stepwise), store.numbers() / 2);
+    }
 }
