@@ -2,8 +2,8 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, but for images of a few channels, as data come, which would grow too much; long
-//! rows never lie a large power of two apart.
+//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, but for
+//! images of a few channels, as data come, which would grow too much; long rows never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use crate::program::Info;
@@ -14,13 +14,16 @@ pub const LANES: usize = 16;
 /// Images of so many channels lie without padding.
 const FEW: usize = 4;
 
+/// Half a register.
+const HALF: usize = LANES / 2;
+
 /// A weight of more outputs has them along the lanes.
 const FEW_OUTPUTS: usize = LANES;
 
 /// Whether inputs fill the lanes better than outputs do.
 fn inputs_along_lanes(outputs: usize, inputs: usize) -> bool {
     // A product has halves of registers for a few columns.
-    let filled = |n: usize| if n <= LANES / 2 { LANES / 2 } else { n.next_multiple_of(LANES) };
+    let filled = |n: usize| if n <= HALF { HALF } else { n.next_multiple_of(LANES) };
     outputs <= FEW_OUTPUTS && filled(outputs).saturating_mul(inputs) > filled(inputs).saturating_mul(outputs)
 }
 
@@ -73,7 +76,7 @@ impl Layout {
     /// How many columns a product should compute. Whole registers are quicker to store than parts, and what comes to lie in the
     /// padding is never looked at; but a few columns fit into half a register.
     pub fn columns(&self) -> usize {
-        if self.n <= LANES / 2 { self.n } else { self.n.next_multiple_of(LANES).min(self.ld) }
+        if self.n <= HALF { self.n } else { self.n.next_multiple_of(LANES).min(self.ld) }
     }
 
     /// Numbers of `batch` samples without padding.
@@ -85,6 +88,35 @@ impl Layout {
     pub fn numbers(&self, batch: usize) -> impl Iterator<Item = usize> + use<> {
         let Layout { group, n, ld, .. } = *self;
         (0..batch * group).flat_map(move |row| row * ld..row * ld + n)
+    }
+
+    /// Whether a sample is a vector of so few numbers that a call for its copy would take longer than that.
+    pub fn is_narrow(&self) -> bool {
+        self.group == 1 && self.n <= HALF
+    }
+
+    /// Copies narrow samples in from torch's order, of which `row` says which is where.
+    pub fn pack_narrow<T: Copy>(
+        &self,
+        torch: &[T],
+        row: impl Fn(usize) -> usize,
+        out: &mut [f32],
+        convert: impl Fn(T) -> f32,
+    ) {
+        for j in 0..self.n {
+            for (i, out) in out.chunks_exact_mut(self.ld).enumerate() {
+                out[j] = convert(torch[row(i) * self.n + j]);
+            }
+        }
+    }
+
+    /// Copies narrow samples out to torch's order.
+    pub fn unpack_narrow<T>(&self, stored: &[f32], torch: &mut [T], convert: impl Fn(f32) -> T) {
+        for j in 0..self.n {
+            for (stored, out) in stored.chunks_exact(self.ld).zip(torch.chunks_exact_mut(self.n)) {
+                out[j] = convert(stored[j]);
+            }
+        }
     }
 
     /// Copies one sample in from torch's order.
@@ -168,6 +200,23 @@ mod tests {
             assert_eq!(back, torch, "{dims:?}");
             assert_eq!(l.numbers(1).filter(|at| packed[*at] >= 0.0).count(), torch.len());
         }
+    }
+
+    #[test]
+    fn narrow_samples_are_packed_as_any() {
+        let info = Info { name: String::new(), dims: vec![3], batched: true, ints: false, source: Source::Op };
+        let l = layout(&info);
+        assert!(l.is_narrow());
+        let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let (rows, mut packed, mut back) = ([2, 0, 3], vec![0.0; 3 * l.sample()], vec![0.0; 9]);
+        l.pack_narrow(&torch, |i| rows[i], &mut packed, |x| x);
+        for (row, found) in rows.iter().zip(packed.chunks(l.sample())) {
+            let mut want = vec![0.0; l.sample()];
+            l.pack(&torch[3 * row..][..3], &mut want, |x| x);
+            assert_eq!(found, want);
+        }
+        l.unpack_narrow(&packed, &mut back, |x| x);
+        assert_eq!(back, [6.0, 7.0, 8.0, 0.0, 1.0, 2.0, 9.0, 10.0, 11.0]);
     }
 
     #[test]

@@ -26,9 +26,6 @@ pub use store::StoreLayout;
 /// How many times as long it takes to gather samples as to write them where they are.
 const GATHER: usize = 4;
 
-/// Samples of so many numbers are gathered number by number.
-const NARROW: usize = 8;
-
 /// The f32 executor.
 #[derive(Debug)]
 pub struct Cpu {
@@ -62,14 +59,8 @@ impl Loaded {
             let (start, sample) = (place.span.start, place.layout.sample());
             let mut pack = |array: &[f32]| {
                 let all = &mut self.work[start..][..batch.len() * sample];
-                if place.layout.group == 1 && size <= NARROW {
-                    // A few numbers each: no call for the copy of a sample.
-                    for i in 0..size {
-                        for (row, out) in all.chunks_exact_mut(sample).enumerate() {
-                            out[i] = array[batch.row(row) * size + i];
-                        }
-                    }
-                    return;
+                if place.layout.is_narrow() {
+                    return place.layout.pack_narrow(array, |row| batch.row(row), all, |x| x);
                 }
                 machine.pool.each_row(GATHER, sample, all, |row, out| {
                     place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
@@ -107,8 +98,12 @@ impl Loaded {
     pub fn feed_input(&mut self, value: Value, samples: &[f32]) {
         let (Some(place), info) = (self.plan.places[value.index()], self.plan.program.info(value)) else { return };
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
-        for (row, x) in samples.chunks_exact(size).enumerate() {
-            place.layout.pack(x, &mut self.work[place.span.start + row * sample..][..sample], |x| x);
+        let all = &mut self.work[place.span.start..][..samples.len() / size * sample];
+        if place.layout.is_narrow() {
+            return place.layout.pack_narrow(samples, |row| row, all, |x| x);
+        }
+        for (x, out) in samples.chunks_exact(size).zip(all.chunks_exact_mut(sample)) {
+            place.layout.pack(x, out, |x| x);
         }
     }
 
@@ -123,8 +118,12 @@ impl Loaded {
         let info = self.plan.program.info(value);
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
         let rows = if info.batched { batch } else { 1 };
-        for (row, out) in out.chunks_exact_mut(size).take(rows).enumerate() {
-            place.layout.unpack(&self.work[place.span.start + row * sample..][..sample], out, convert);
+        let (all, out) = (&self.work[place.span.start..][..rows * sample], &mut out[..rows * size]);
+        if place.layout.is_narrow() {
+            return place.layout.unpack_narrow(all, out, convert);
+        }
+        for (x, out) in all.chunks_exact(sample).zip(out.chunks_exact_mut(size)) {
+            place.layout.unpack(x, out, convert);
         }
     }
 
