@@ -76,7 +76,7 @@ pub trait Op: Debug + Send + Sync {
     fn lower(&self, l: &mut Lower<'_>);
 
     /// Whether it writes the gradient of a parameter and can move that by plain gradient descent instead, in the same pass and
-    /// with the same bits: see [`Lower::parameter`].
+    /// with the same bits: see [`Lower::gradient`].
     fn can_move(&self, _case: &Case) -> bool {
         false
     }

@@ -102,7 +102,7 @@ impl Plan {
         self.run_with(None, first, last, cpu, step, memory);
     }
 
-    /// The same; with an update, parameters that are not among [`Plan::left`] move by it, and their gradients are not kept.
+    /// The same; with an update, the parameters that an op of it can move do so by it, and their gradients are not kept.
     pub fn run_with(
         &self,
         sgd: Option<Sgd>,
