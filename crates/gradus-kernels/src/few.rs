@@ -32,10 +32,9 @@ pub(crate) struct Few {
     /// Rows of `b`, at least 1.
     pub n: usize,
     pub k: usize,
-    /// a(i, k) is at `a + i * a_row + k * a_k`.
+    /// a(i, k) is at `a + i * a_row + k`.
     pub a: *const f32,
     pub a_row: usize,
-    pub a_k: usize,
     /// b(j, k) is at `b + j * b_row + k`.
     pub b: *const f32,
     pub b_row: usize,
@@ -150,7 +149,7 @@ mod x86 {
         for (k, column) in columns.into_iter().enumerate().take(K).map(|(i, column)| (k + i, column)) {
             for (i, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: a number of `a`.
-                let factor = unsafe { _mm512_set1_ps(*f.a.add(i * f.a_row + k * f.a_k)) };
+                let factor = unsafe { _mm512_set1_ps(*f.a.add(i * f.a_row + k)) };
                 *sum = _mm512_fmadd_ps(factor, column, *sum);
             }
         }

@@ -73,8 +73,19 @@ pub struct Cpu {
 
 impl Cpu {
     /// The fastest instruction set of this machine, with `threads` threads (at least one).
+    ///
+    /// # Panics
+    /// When the system refuses a thread; [`Cpu::start`] tells.
     pub fn new(threads: usize) -> Cpu {
         Cpu { isa: Isa::detect(), pool: Pool::new(threads) }
+    }
+
+    /// As [`Cpu::new`].
+    ///
+    /// # Errors
+    /// The system's, when it refuses a thread.
+    pub fn start(threads: usize) -> std::io::Result<Cpu> {
+        Ok(Cpu { isa: Isa::detect(), pool: Pool::start(threads)? })
     }
 }
 

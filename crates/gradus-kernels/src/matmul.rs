@@ -166,11 +166,11 @@ impl Checked<'_> {
         let (c, relu) = (self.out.ptr().wrapping_add(i * ldc + j), matches!(self.end, End::Map(Map::ReLU)));
         let block = if m <= n {
             let from = bias.map_or(few::From::Zero, few::From::Many);
-            Few { m, n, k, a, a_row: rsa, a_k: 1, b, b_row: ldb, c, c_few: ldc, c_many: 1, from, relu }
+            Few { m, n, k, a, a_row: rsa, b, b_row: ldb, c, c_few: ldc, c_many: 1, from, relu }
         } else {
             let from = bias.map_or(few::From::Zero, few::From::Few);
             let (a, b, m, n) = (b, a, n, m);
-            Few { m, n, k, a, a_row: ldb, a_k: 1, b, b_row: rsa, c, c_few: 1, c_many: ldc, from, relu }
+            Few { m, n, k, a, a_row: ldb, b, b_row: rsa, c, c_few: 1, c_many: ldc, from, relu }
         };
         // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the block within the
         // shape; nobody else writes to this block.

@@ -169,8 +169,16 @@ impl Pool {
     /// A pool of `threads` threads (0 counts as 1), the calling one included: one thread starts none.
     ///
     /// # Panics
-    /// When the system refuses a thread.
+    /// When the system refuses a thread; [`Pool::start`] tells.
     pub fn new(threads: usize) -> Pool {
+        Pool::start(threads).expect("the system refused a thread")
+    }
+
+    /// As [`Pool::new`].
+    ///
+    /// # Errors
+    /// The system's, when it refuses a thread; those that had started have ended.
+    pub fn start(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             next: (0..threads.max(1)).map(|_| Next::default()).collect(),
@@ -188,13 +196,13 @@ impl Pool {
         for i in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new().name(format!("gradus-{i}"));
-            pool.workers.push(worker.spawn(move || shared.serve(i)).expect("the system refused a thread"));
+            pool.workers.push(worker.spawn(move || shared.serve(i))?);
         }
         // A thread's first moments ask for memory: they are over before the first region, which may not.
         while pool.shared.ready.load(Ordering::Acquire) < pool.workers.len() {
             std::thread::yield_now();
         }
-        pool
+        Ok(pool)
     }
 
     /// How many threads share the work, the calling one included.

@@ -323,7 +323,7 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
     }
 }
 
-/// Functions of sums that have been stored: those that are too long for the tile's registers.
+/// Functions of sums that have been stored: those that are too long for the tile's registers, and all of other kernels.
 ///
 /// # Safety
 /// As [`tile`], of any size.

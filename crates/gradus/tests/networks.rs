@@ -122,6 +122,15 @@ fn random_connections_run_the_same_in_every_way() {
             assert!(report.rows.iter().all(|r| r.kink || r.error <= 1e-5), "{report}\n{text}");
         }
         fused.health(&data.all()).unwrap();
+        // A step so large that what is left of the parameters is their gradient, which `fused` does not keep.
+        four.forward(&data.all());
+        four.loss(&data.all());
+        four.backward();
+        four.learn(1e6);
+        fused.train_step(&data.all(), 1e6);
+        for (p, q) in four.params().iter().zip(fused.params()) {
+            assert_eq!(p.value, q.value, "{}, a large step: {text}", p.name);
+        }
     }
     assert!(resolved > 200, "{resolved}");
 }

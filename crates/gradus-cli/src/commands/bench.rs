@@ -2,10 +2,12 @@
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};
+use std::thread::Builder;
 use std::time::Instant;
 
 use clap::Args;
 use gradus::data::Split;
+use gradus::error::{Error, Kind};
 use gradus::exec::cpu::Isa;
 use gradus::metrics::EVAL_BATCH;
 use gradus::model::Session;
@@ -123,7 +125,7 @@ impl Bench {
         let threads = self.threads as usize;
         let people = People::new(self.json, false);
         let isa = Isa::detect();
-        let peak_gflops = at_once(0..threads, |_| peak::flops(isa)).into_iter().sum::<f64>() / 1e9;
+        let peak_gflops = at_once(0..threads, |_| peak::flops(isa))?.into_iter().sum::<f64>() / 1e9;
         people.say(&format!("peak {} GFLOP/s ({isa}, {})\n", number(peak_gflops), print::many(threads, "thread")))?;
         let study = Study::parse(include_str!("bench.toml"), "bench.toml", &Overrides::default())?;
         let mut rows = Vec::new();
@@ -205,11 +207,13 @@ fn time(seconds: f64) -> String {
 }
 
 /// Runs the same on several threads, and waits for all.
-fn at_once<T: Send, S: Send>(each: impl IntoIterator<Item = S>, f: impl Fn(S) -> T + Sync) -> Vec<T> {
+fn at_once<T: Send, S: Send>(each: impl IntoIterator<Item = S>, f: impl Fn(S) -> T + Sync) -> Outcome<Vec<T>> {
     std::thread::scope(|scope| {
         let f = &f;
-        let handles: Vec<_> = each.into_iter().map(|x| scope.spawn(move || f(x))).collect();
-        handles.into_iter().map(|h| h.join().expect("a measurement does not panic")).collect()
+        let started = each.into_iter().map(|x| Builder::new().spawn_scoped(scope, move || f(x)));
+        let handles = started.collect::<std::io::Result<Vec<_>>>();
+        let handles = handles.map_err(|e| Error::new(Kind::Argument, format!("the system refused a thread: {e}")))?;
+        Ok(handles.into_iter().map(|h| h.join().expect("a measurement does not panic")).collect())
     })
 }
 
@@ -304,7 +308,7 @@ impl Subject<'_> {
         } else {
             // So many steps at a time that the start of the threads does not count.
             Times::of(1000 * trainings, |n| {
-                at_once(&mut nets, |net| steps(net, 1000 * n));
+                at_once(&mut nets, |net| steps(net, 1000 * n))?;
                 Ok(())
             })?
         };
@@ -324,7 +328,7 @@ impl Subject<'_> {
             Ok(())
         };
         let times = Times::of(self.threads, |n| {
-            (0..n).try_for_each(|_| at_once(0..self.threads, round).into_iter().collect())
+            (0..n).try_for_each(|_| at_once(0..self.threads, round)?.into_iter().collect())
         })?;
         let (step, sample) = (self.cost_of_step(), self.cost_of_prediction(1));
         let epoch = |step, sample| {
@@ -351,7 +355,7 @@ impl Subject<'_> {
         } else {
             let calls = 1 + 10_000 / samples;
             Times::of(calls * self.threads, |n| {
-                at_once(&mut sessions, |s| predict(s, calls * n)).into_iter().collect()
+                at_once(&mut sessions, |s| predict(s, calls * n))?.into_iter().collect()
             })?
         };
         let mut ended = Ok(());

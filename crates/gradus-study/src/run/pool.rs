@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread::Builder;
 
-use gradus::error::Result;
+use gradus::error::{Error, Kind, Result};
 
 /// Does `tasks` on `threads` threads, begun in their order, and gives every result to `take` on this thread. A task that gives
 /// `None` was stopped. After the first error, or when `stop` is raised, none is begun any more.
 ///
 /// # Errors
-/// The first of a task or of `take`.
+/// The first of a task or of `take`, or [`Kind::Argument`] when the system gives no such number of threads.
 pub fn each<T: Sync, R: Send>(
     threads: usize,
     tasks: &[T],
@@ -21,9 +22,10 @@ pub fn each<T: Sync, R: Send>(
     // Bounded: results may be large, and the disk slow.
     let (send, receive) = mpsc::sync_channel::<Result<R>>(threads);
     std::thread::scope(|scope| {
+        let mut first = Ok(());
         for _ in 0..threads.min(tasks.len()) {
             let (send, next, broken, work) = (send.clone(), &next, &broken, &work);
-            scope.spawn(move || {
+            let started = Builder::new().spawn_scoped(scope, move || {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if stop.load(Ordering::Relaxed) || broken.load(Ordering::Relaxed) {
                         return;
@@ -34,10 +36,15 @@ pub fn each<T: Sync, R: Send>(
                     let Some(Ok(())) = result.map(|r| send.send(r)) else { return };
                 }
             });
+            if let Err(e) = started {
+                first = Err(Error::new(Kind::Argument, format!("{threads} threads: the system refused one: {e}")));
+                broken.store(true, Ordering::Relaxed);
+                break;
+            }
         }
         drop(send);
         // What was running when one failed is still taken.
-        let (mut first, mut takes) = (Ok(()), true);
+        let mut takes = true;
         for result in receive {
             let taken = match result {
                 Ok(result) if takes => take(result).inspect_err(|_| takes = false),

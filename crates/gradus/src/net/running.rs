@@ -120,7 +120,7 @@ impl Net {
     /// A network of a resolved graph, with first values drawn from `seed`.
     ///
     /// # Errors
-    /// [`Kind::Argument`] for no threads at all.
+    /// [`Kind::Argument`] for no threads at all, or more than the system gives.
     pub fn new(graph: Graph, seed: Seed, options: Options) -> Result<Net> {
         if options.threads == 0 || options.threads > 1024 {
             fail!(Argument, "{} threads: 1 to 1024 are possible", options.threads);
@@ -129,7 +129,10 @@ impl Net {
         let exec: Box<dyn Executor> = if options.f64 {
             Box::new(Reference::new(graph.clone()))
         } else {
-            Box::new(exec::cpu::Cpu::new(graph.clone(), options.threads))
+            let refused =
+                |e| Error::new(Kind::Argument, format!("{} threads: the system refused one: {e}", options.threads));
+            let machine = exec::cpu::Machine::start(options.threads).map_err(refused)?;
+            Box::new(exec::cpu::Cpu::on(graph.clone(), machine))
         };
         Ok(Net::with_executor(graph, exec, seed, options))
     }
