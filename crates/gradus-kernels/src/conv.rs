@@ -11,7 +11,7 @@ use crate::Cpu;
 use crate::matmul::{even, reach};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
-use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tile_size};
+use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tall_rows, tile_size};
 
 /// The shape of a convolution and the distances between the rows of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -446,16 +446,25 @@ impl Gather {
                     let b = self.weights.wrapping_add(first + j);
                     let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
                     let (n, to) = (width.min(self.n - j), self.end);
-                    for (_, m) in even(range.clone(), most) {
-                        // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
-                        // (tested below for all small shapes). Pixels are in one run each and in one range each, so
-                        // nobody else writes these.
-                        unsafe {
-                            if let Some(rows) = walk.together(m) {
-                                Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
-                            } else {
-                                let rows = walk.apart(m);
-                                Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                    let tall = tall_rows(cpu.isa, n);
+                    // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
+                    // the image does.
+                    let by_row = tall > most && right.count >= most;
+                    let mut left = range.len();
+                    while left > 0 {
+                        let (some, most) = if by_row { (left.min(walk.left[1]), tall) } else { (left, most) };
+                        left -= some;
+                        for (_, m) in even(0..some, most) {
+                            // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
+                            // (tested below for all small shapes). Pixels are in one run each and in one range each, so
+                            // nobody else writes these.
+                            unsafe {
+                                if let Some(rows) = walk.together(m) {
+                                    Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                                } else {
+                                    let rows = walk.apart(m);
+                                    Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                                }
                             }
                         }
                     }
@@ -599,6 +608,7 @@ mod tests {
     use crate::Isa;
     use crate::math::testing::{cases, shape_is};
     use crate::matmul::tests::{Exact, Numbers, check_gradient, machines, same_bits};
+    use crate::tile::TALL_ROWS;
 
     /// All pairs (output, tap) of an axis and the input they meet at.
     fn meetings(axis: Axis) -> Vec<(usize, usize, usize)> {
@@ -763,6 +773,11 @@ mod tests {
                 shape(pick(1..4), (pick(1..9), pick(1..9)), (pick(1..20), pick(1..40)), (pick(1..5), pick(1..5)));
             c.stride = (pick(1..4), pick(1..4));
             c.padding = (pick(0..3), pick(0..3));
+            if pick(0..3) == 0 {
+                // Rows of several tiles, columns of one vector or a little more.
+                (c.h, c.w, c.ci, c.co) = (pick(1..4), pick(9..70), pick(1..5), pick(1..19));
+                c.stride.1 = pick(1..3);
+            }
             (c.ldx, c.ldw, c.ldy) = (c.ci + pick(0..4), c.co + pick(0..4), c.co + pick(0..4));
             check(&machines, &mut numbers, &c);
         });
@@ -771,6 +786,12 @@ mod tests {
             check(&machines, &mut numbers, &shape(2, (7, 6), channels, (3, 3)));
         }
         check(&machines, &mut numbers, &shape(0, (7, 6), (2, 3), (3, 3)));
+        // Every size of a tile of one vector, and tiles that end with a row.
+        for w in 1..=2 * TALL_ROWS + 2 {
+            for co in [5, 8, 11, 16] {
+                check(&machines, &mut numbers, &shape(1, (2, w), (1, co), (1, 1)));
+            }
+        }
     }
 
     #[test]

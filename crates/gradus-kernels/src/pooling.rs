@@ -9,6 +9,9 @@ use crate::math::{LANES, Lanes, check, extent, load, load_any, store, store_any}
 use crate::pointwise::Map;
 use crate::pool::{Read, Write};
 
+/// Half a vector: images of a few channels have rows of so many numbers.
+const HALF: usize = LANES / 2;
+
 /// The sizes of a pooling. The output's size rounds down, as torch's `ceil_mode = False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
@@ -71,12 +74,21 @@ impl Window {
         self.stride.0 >= self.kernel.0 && self.stride.1 >= self.kernel.1
     }
 
-    /// The side of square windows that lie side by side without padding, if they have a kernel of their own and channels
-    /// fill whole vectors.
-    fn tiles(&self) -> Option<usize> {
+    /// The side of square windows that lie side by side without padding, and the numbers of the vectors that channels fill, if
+    /// there are kernels for both.
+    fn tiles(&self) -> Option<(usize, usize)> {
         let Window { kernel: (k, width), stride, padding, c, .. } = *self;
-        let tiles = k == width && stride == (k, k) && padding == (0, 0) && c % LANES == 0;
-        (tiles && (2..=3).contains(&k)).then_some(k)
+        let tiles = k == width && stride == (k, k) && padding == (0, 0);
+        let lanes = if c % LANES == 0 { LANES } else { HALF };
+        (tiles && c % lanes == 0 && (2..=3).contains(&k)).then_some((k, lanes))
+    }
+
+    /// Whether it is what the kernels for windows of `K` side by side take, and all pixels are there.
+    #[inline(always)]
+    fn side_by_side<const K: usize, const N: usize>(&self, x: usize, y: usize) -> bool {
+        self.tiles() == Some((K, N))
+            && extent(self.rows_x(), self.c, self.ldx) <= x
+            && extent(self.rows_y(), self.c, self.ldy) <= y
     }
 
     /// The same for so many samples.
@@ -166,26 +178,43 @@ fn larger(v: &Lanes, pixel: usize, max: &mut Lanes, index: &mut [u32; LANES]) {
 }
 
 simd! {
-    /// Where windows lie side by side and channels fill whole vectors: loops of a known length, kept in registers.
-    fn max_pool2d_tiles<const K: usize>(p: &Window, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+    /// Where windows lie side by side, and channels fill vectors of `N`: loops of a known length, kept in registers. Half vectors
+    /// of two windows are taken together, the last of an odd row twice.
+    fn max_pool2d_tiles<const K: usize, const N: usize>(p: &Window, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+        assert!(p.side_by_side::<K, N>(x.len(), y.len().min(argmax.len())), "max_pool2d: {p:?}");
         let (oh, ow) = (p.out_h(), p.out_w());
+        let (x, y, argmax) = (x.as_ptr(), y.as_mut_ptr(), argmax.as_mut_ptr());
         for row in 0..p.batch * oh {
             let (sample, h) = (row / oh, row % oh * K);
-            for i in 0..ow {
-                for j in (0..p.c).step_by(LANES) {
+            for i in (0..ow).step_by(LANES / N) {
+                for j in (0..p.c).step_by(N) {
                     let mut max = [f32::NEG_INFINITY; LANES];
-                    let mut index = [(h * p.w + i * K) as u32; LANES];
+                    let mut index = [0; LANES]; // counted from the window's first pixel
                     for kh in 0..K {
                         for kw in 0..K {
-                            let pixel = (h + kh) * p.w + i * K + kw;
-                            let at = (sample * p.h * p.w + pixel) * p.ldx + j;
-                            let v: &Lanes = x[at..].first_chunk().expect("a whole vector");
-                            larger(v, pixel, &mut max, &mut index);
+                            let mut v = [0.0; LANES];
+                            for n in 0..LANES / N {
+                                let w = (i + n).min(ow - 1) * K;
+                                let from = ((sample * p.h + h + kh) * p.w + w + kw) * p.ldx + j;
+                                // SAFETY: N numbers of a pixel of the input; all of its pixels are there (asserted above).
+                                let from: [f32; N] = unsafe { x.add(from).cast::<[f32; N]>().read_unaligned() };
+                                v[n * N..][..N].copy_from_slice(&from);
+                            }
+                            larger(&v, kh * p.w + kw, &mut max, &mut index);
                         }
                     }
-                    let at = (row * ow + i) * p.ldy + j;
-                    *y[at..].first_chunk_mut().expect("a whole vector") = max;
-                    *argmax[at..].first_chunk_mut().expect("a whole vector") = index;
+                    for n in 0..LANES / N {
+                        let i = (i + n).min(ow - 1);
+                        let to = (row * ow + i) * p.ldy + j;
+                        for index in &mut index[n * N..][..N] {
+                            *index += (h * p.w + i * K) as u32;
+                        }
+                        // SAFETY: N numbers of a pixel of the outputs; all of their pixels are there (asserted above).
+                        unsafe {
+                            y.add(to).copy_from_nonoverlapping(max[n * N..].as_ptr(), N);
+                            argmax.add(to).copy_from_nonoverlapping(index[n * N..].as_ptr(), N);
+                        }
+                    }
                 }
             }
         }
@@ -217,17 +246,17 @@ simd! {
 
 /// The gradient goes on to what a ReLU took in, whose output y was.
 #[inline(always)]
-fn through_relu(y: &Lanes, v: &mut Lanes) {
-    for l in 0..LANES {
+fn through_relu<const N: usize>(y: &[f32; N], v: &mut [f32; N]) {
+    for l in 0..N {
         v[l] = Map::ReLU.gradient(y[l], v[l]);
     }
 }
 
 /// `v` where the maximum is at this pixel, else 0.
 #[inline(always)]
-fn at(v: &Lanes, index: &[u32; LANES], pixel: usize) -> Lanes {
-    let mut here = [0.0; LANES];
-    for l in 0..LANES {
+fn at<const N: usize>(v: &[f32; N], index: &[u32; N], pixel: usize) -> [f32; N] {
+    let mut here = [0.0; N];
+    for l in 0..N {
         here[l] = if index[l] == pixel as u32 { v[l] } else { 0.0 };
     }
     here
@@ -235,31 +264,41 @@ fn at(v: &Lanes, index: &[u32; LANES], pixel: usize) -> Lanes {
 
 simd! {
     /// As [`max_pool2d_tiles`]: every pixel is written once.
-    fn max_pool2d_grad_tiles<const K: usize>(
+    fn max_pool2d_grad_tiles<const K: usize, const N: usize>(
         p: &Window, dy: &[f32], argmax: &[u32], relu: Option<&[f32]>, dx: &mut [f32],
     ) {
+        let outputs = dy.len().min(argmax.len()).min(relu.map_or(usize::MAX, <[f32]>::len));
+        assert!(p.side_by_side::<K, N>(dx.len(), outputs), "max_pool2d_grad: {p:?}");
         let (oh, ow) = (p.out_h(), p.out_w());
         if oh * K < p.h || ow * K < p.w {
             dx.fill(0.0); // pixels at the edge that no window has
         }
+        let (dy, argmax, relu, dx) = (dy.as_ptr(), argmax.as_ptr(), relu.map(<[f32]>::as_ptr), dx.as_mut_ptr());
         for row in 0..p.batch * oh {
             let (sample, h) = (row / oh, row % oh * K);
             for i in 0..ow {
-                for j in (0..p.c).step_by(LANES) {
+                for j in (0..p.c).step_by(N) {
                     let from = (row * ow + i) * p.ldy + j;
-                    let mut v: Lanes = *dy[from..].first_chunk().expect("a whole vector");
-                    let index: &[u32; LANES] = argmax[from..].first_chunk().expect("a whole vector");
+                    // SAFETY: N numbers of a pixel of the outputs; all of their pixels are there (asserted above).
+                    let (mut v, index, y) = unsafe {
+                        let y: Option<[f32; N]> = relu.map(|y| y.add(from).cast::<[f32; N]>().read_unaligned());
+                        let v: [f32; N] = dy.add(from).cast::<[f32; N]>().read_unaligned();
+                        let index: [u32; N] = argmax.add(from).cast::<[u32; N]>().read_unaligned();
+                        (v, index, y)
+                    };
                     for v in &mut v {
                         *v += 0.0; // the sum of 0 and −0 is 0
                     }
-                    if let Some(y) = relu {
-                        through_relu(y[from..].first_chunk().expect("a whole vector"), &mut v);
+                    if let Some(y) = y {
+                        through_relu(&y, &mut v);
                     }
                     for kh in 0..K {
                         for kw in 0..K {
                             let pixel = (h + kh) * p.w + i * K + kw;
                             let to = (sample * p.h * p.w + pixel) * p.ldx + j;
-                            *dx[to..].first_chunk_mut().expect("a whole vector") = at(&v, index, pixel);
+                            let here = at(&v, &index, pixel);
+                            // SAFETY: N numbers of a pixel of the input; all of its pixels are there (asserted above).
+                            unsafe { dx.add(to).copy_from_nonoverlapping(here.as_ptr(), N) };
                         }
                     }
                 }
@@ -323,8 +362,10 @@ pub fn max_pool2d(cpu: &Cpu, p: &Window, x: &[f32], y: &mut [f32], argmax: &mut 
     check("max_pool2d: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
     assert!(p.h * p.w <= u32::MAX as usize, "max_pool2d: image too large");
     let kernel = match p.tiles() {
-        Some(2) => max_pool2d_tiles::<2>,
-        Some(3) => max_pool2d_tiles::<3>,
+        Some((2, LANES)) => max_pool2d_tiles::<2, LANES>,
+        Some((3, LANES)) => max_pool2d_tiles::<3, LANES>,
+        Some((2, HALF)) => max_pool2d_tiles::<2, HALF>,
+        Some((3, HALF)) => max_pool2d_tiles::<3, HALF>,
         _ => max_pool2d_kernel,
     };
     let ((sx, sy), end) = (p.samples(), p.end_y());
@@ -345,8 +386,10 @@ pub fn max_pool2d_grad(cpu: &Cpu, p: &Window, dy: &[f32], argmax: &[u32], relu: 
     p.check("max_pool2d_grad", ("max_pool2d_grad: dx", dx.len()), ("max_pool2d_grad: dy", dy.len()));
     check("max_pool2d_grad: argmax", argmax.len(), p.rows_y(), p.c, p.ldy);
     let kernel = match p.tiles() {
-        Some(2) => max_pool2d_grad_tiles::<2>,
-        Some(3) => max_pool2d_grad_tiles::<3>,
+        Some((2, LANES)) => max_pool2d_grad_tiles::<2, LANES>,
+        Some((3, LANES)) => max_pool2d_grad_tiles::<3, LANES>,
+        Some((2, HALF)) => max_pool2d_grad_tiles::<2, HALF>,
+        Some((3, HALF)) => max_pool2d_grad_tiles::<3, HALF>,
         _ => max_pool2d_grad_kernel,
     };
     if let Some(y) = relu {
@@ -397,10 +440,10 @@ mod tests {
         let (_, c, ldx) = random.shape();
         let padding = (random.size(0, kernel.0 / 2 + 1), random.size(0, kernel.1 / 2 + 1));
         if random.size(0, 3) == 0 {
-            // Windows side by side, and whole vectors: these have kernels of their own.
-            let (side, c) = (random.size(2, 4), 16 * random.size(1, 3));
+            // Windows side by side, and vectors or halves of them: these have kernels of their own.
+            let (side, c) = (random.size(2, 4), 8 * random.size(1, 5));
             let size = (random.size(side, 9), random.size(side, 9));
-            let (kernel, ldx) = ((side, side), c + 16 * random.size(0, 2));
+            let (kernel, ldx) = ((side, side), c + 8 * random.size(0, 2));
             let (h, w) = size;
             return Window {
                 batch: 2,

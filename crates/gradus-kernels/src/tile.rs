@@ -15,6 +15,9 @@ use crate::pointwise::{Map, for_each_map};
 /// The most rows a tile has on any instruction set.
 pub(crate) const ROWS: usize = 12;
 
+/// The same where columns take one vector.
+pub(crate) const TALL_ROWS: usize = 2 * ROWS;
+
 /// The most columns a tile has on any instruction set.
 pub(crate) const COLUMNS: usize = 32;
 
@@ -27,6 +30,12 @@ pub(crate) fn tile_size(isa: Isa) -> (usize, usize) {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => (ROWS, COLUMNS),
     }
+}
+
+/// As many rows a tile of so few columns has that they take one vector, where its rows are [`Regular`].
+pub(crate) fn tall_rows(isa: Isa, columns: usize) -> usize {
+    let (rows, most) = tile_size(isa);
+    if columns <= most / 2 { 2 * rows } else { rows }
 }
 
 /// As many columns a tile of a single row has: with fewer sums, each multiply-add would wait for the one before.
@@ -113,6 +122,8 @@ impl Beside {
 pub(crate) trait TileRows: Copy {
     /// Whether chains are a single run over `k`, which is quicker to start.
     const ONE_RUN: bool;
+    /// Whether a tile may have [`tall_rows`].
+    const TALL: bool;
     type Place: Copy;
     fn start(&self) -> Self::Place;
     fn after(place: Self::Place, step: isize) -> Self::Place;
@@ -132,8 +143,9 @@ pub(crate) struct Regular<const ONE_RUN: bool> {
 
 impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     const ONE_RUN: bool = ONE_RUN;
-    /// Of rows 0, 4 and 8: the three after each need no register of their own.
-    type Place = [*const f32; ROWS / 4];
+    const TALL: bool = true;
+    /// Of rows 0, 4, 8 and so on: the three after each need no register of their own.
+    type Place = [*const f32; TALL_ROWS / 4];
     #[inline(always)]
     fn start(&self) -> Self::Place {
         std::array::from_fn(|i| self.a.wrapping_add(4 * i * self.a_step))
@@ -166,6 +178,7 @@ impl Anywhere {
 
 impl TileRows for Anywhere {
     const ONE_RUN: bool = false;
+    const TALL: bool = false;
     type Place = isize;
     #[inline(always)]
     fn start(&self) -> isize {
@@ -208,7 +221,8 @@ impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
     /// # Safety
-    /// `m` and `n` are at least 1 and at most [`tile_size`], `n` at most [`row_columns`] where `m` is 1. All numbers of `a` and
+    /// `m` and `n` are at least 1 and at most [`tile_size`], but for `m` up to [`tall_rows`] and `n` up to [`row_columns`] where `m`
+    /// is 1. All numbers of `a` and
     /// all rows of `b` (`n` numbers each) that the chain names (one run, where the rows are for one), the `m` rows of `c`, the row
     /// that it starts from, and what lies beside `c` where the end names it, can be read, the rows of `c` written; they overlap
     /// nothing else, and no other thread uses them.
@@ -249,20 +263,25 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
                 let row: [V; W] = std::array::from_fn(|w| load(row, w));
                 sums = [row; R];
             }
-            Begin::Stored => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (w, sum) in sums.iter_mut().enumerate() {
-                        *sum = load(rows.c(i), w);
-                    }
-                }
-            }
+            Begin::Stored => each_row(
+                &mut sums,
+                #[inline(always)]
+                |i, w, _| load(rows.c(i), w),
+            ),
         }
         let Chain { h, w, k, a_h, a_w, a_k, b_h, b_w, b_k } = *t.chain;
         let mut run = |mut place: A::Place, mut b: *const f32| {
             for _ in 0..k {
                 let row: [V; W] = std::array::from_fn(|w| load(b, w));
-                for (i, sums) in sums.iter_mut().enumerate() {
+                let (few, more) = sums.split_at_mut(R.min(ROWS));
+                for (i, sums) in few.iter_mut().enumerate() {
                     let factor = V::splat(*rows.a(i, place));
+                    for (sum, row) in sums.iter_mut().zip(row) {
+                        *sum = sum.add_product(factor, row);
+                    }
+                }
+                for (i, sums) in more.iter_mut().enumerate() {
+                    let factor = V::splat(*rows.a(ROWS + i, place));
                     for (sum, row) in sums.iter_mut().zip(row) {
                         *sum = sum.add_product(factor, row);
                     }
@@ -281,44 +300,62 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
             }
         }
         match t.to {
-            End::Map(Map::ReLU) => {
-                for sum in sums.as_flattened_mut() {
-                    *sum = sum.where_above(*sum);
-                }
-            }
-            End::Gradient(Map::ReLU, y) => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (w, sum) in sums.iter_mut().enumerate() {
-                        *sum = sum.where_above(load(y.of(rows.c(i)), w));
-                    }
-                }
-            }
+            End::Map(Map::ReLU) => each_row(
+                &mut sums,
+                #[inline(always)]
+                |_, _, sum| sum.where_above(sum),
+            ),
+            End::Gradient(Map::ReLU, y) => each_row(
+                &mut sums,
+                #[inline(always)]
+                |i, w, sum| sum.where_above(load(y.of(rows.c(i)), w)),
+            ),
             End::Map(_) | End::Gradient(..) => {}
-            End::Add => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (w, sum) in sums.iter_mut().enumerate() {
-                        *sum = load(rows.c(i), w).add(*sum);
-                    }
-                }
-            }
-            End::First => {
-                for sum in sums.as_flattened_mut() {
-                    *sum = V::splat(0.0).add(*sum);
-                }
-            }
-            End::Sgd(sgd) => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (w, sum) in sums.iter_mut().enumerate() {
-                        *sum = sgd.step(load(rows.c(i), w), *sum);
-                    }
-                }
-            }
+            End::Add => each_row(
+                &mut sums,
+                #[inline(always)]
+                |i, w, sum| load(rows.c(i), w).add(sum),
+            ),
+            End::First => each_row(
+                &mut sums,
+                #[inline(always)]
+                |_, _, sum| V::splat(0.0).add(sum),
+            ),
+            End::Sgd(sgd) => each_row(
+                &mut sums,
+                #[inline(always)]
+                |i, w, sum| sgd.step(load(rows.c(i), w), sum),
+            ),
         }
-        for (i, sums) in sums.into_iter().enumerate() {
-            for (w, sum) in sums.into_iter().enumerate() {
+        each_row(
+            &mut sums,
+            #[inline(always)]
+            |i, w, sum| {
                 let p = rows.c(i).wrapping_add(w * V::N);
-                if PART && w == W - 1 { sum.store_first(p, last) } else { sum.store(p) }
-            }
+                if PART && w == W - 1 {
+                    sum.store_first(p, last)
+                } else {
+                    sum.store(p)
+                }
+                sum
+            },
+        );
+    }
+}
+
+/// Puts `f(row, vector, sum)` in the place of every sum.
+#[inline(always)]
+fn each_row<V: Copy, const R: usize, const W: usize>(sums: &mut [[V; W]; R], f: impl Fn(usize, usize, V) -> V) {
+    // The compiler takes apart loops of so many rounds, and leaves the sums of longer ones in memory.
+    let (few, more) = sums.split_at_mut(R.min(ROWS));
+    for (i, sums) in few.iter_mut().enumerate() {
+        for (w, sum) in sums.iter_mut().enumerate() {
+            *sum = f(i, w, *sum);
+        }
+    }
+    for (i, sums) in more.iter_mut().enumerate() {
+        for (w, sum) in sums.iter_mut().enumerate() {
+            *sum = f(ROWS + i, w, *sum);
         }
     }
 }
@@ -394,7 +431,7 @@ unsafe fn each<V: Lanes>(
 /// Defines the function that runs a tile of any size on one instruction set, with the vector it has for wide rows and the one
 /// for narrow ones.
 macro_rules! tiles {
-    ($(#[$cfg:meta])? $name:ident, $wide:ty, $narrow:ty, $(#[$feature:meta])?, $($rows:literal)+) => {
+    ($(#[$cfg:meta])? $name:ident, $wide:ty, $narrow:ty, $(#[$feature:meta])?, $($rows:literal)+, $($tall:literal)+) => {
         /// # Safety
         /// As [`Tile::run`], where the instruction set is there.
         $(#[$cfg])?
@@ -436,7 +473,12 @@ macro_rules! tiles {
                         ($rows, _, false, true) => wide::<A, $rows, 1, false>(t),
                         ($rows, _, false, false) => wide::<A, $rows, 1, true>(t),
                     )+
-                    _ => unreachable!("a tile of {} rows", t.m),
+                    $(
+                        ($tall, true, ..) if A::TALL => narrow::<A, $tall>(t),
+                        ($tall, _, false, true) if A::TALL => wide::<A, $tall, 1, false>(t),
+                        ($tall, _, false, false) if A::TALL => wide::<A, $tall, 1, true>(t),
+                    )+
+                    _ => unreachable!("a tile of {} rows and {} columns", t.m, t.n),
                 }
                 if let End::Map(map) | End::Gradient(map, _) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
                     mapped(t);
@@ -446,12 +488,13 @@ macro_rules! tiles {
     };
 }
 
-tiles!(portable, Plain, Plain, , 1 2 3 4);
+tiles!(portable, Plain, Plain, , 1 2 3 4, 5 6 7 8);
 tiles!(
     #[cfg(target_arch = "x86_64")] avx2, std::arch::x86_64::__m256, std::arch::x86_64::__m256,
-    #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6
+    #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6, 7 8 9 10 11 12
 );
 tiles!(
     #[cfg(target_arch = "x86_64")] avx512, std::arch::x86_64::__m512, Half,
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], 1 2 3 4 5 6 7 8 9 10 11 12
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")],
+    1 2 3 4 5 6 7 8 9 10 11 12, 13 14 15 16 17 18 19 20 21 22 23 24
 );

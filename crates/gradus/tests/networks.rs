@@ -18,11 +18,12 @@ fn resolve(a: &Architecture, data: &Dataset) -> gradus::Result<Graph> {
     Graph::resolve(a, &data.schema(), &Registry::new())
 }
 
-/// Seven samples of two inputs, values and two labels.
-fn samples() -> Dataset {
+/// Seven samples of two inputs of that shape, three values and two labels.
+fn samples(shape: &[usize]) -> Dataset {
     let values = |name: &str| {
         let mut s = Seed(3).key(name).stream();
-        ArrayD::from_shape_simple_fn(IxDyn(&[7, 3]), || s.normal() as f32)
+        let shape = if name == "v" { vec![7, 3] } else { [&[7], shape].concat() };
+        ArrayD::from_shape_simple_fn(IxDyn(&shape), || s.normal() as f32)
     };
     let mut s = Seed(4).key("labels").stream();
     let labels = ArrayD::from_shape_simple_fn(IxDyn(&[7, 2]), || s.below(3) as u32);
@@ -44,8 +45,23 @@ const LAYERS: &[&[&str]] = &[
     &[],
 ];
 
-/// Two to five branches fed by inputs, branches, their insides and parts; sums, shared weights, frozen ones, several losses.
-fn random(seed: u64) -> Architecture {
+/// Of images: pixels of a few channels lie in memory in one way where data come to be, in another elsewhere.
+const IMAGE_LAYERS: &[&[&str]] = &[
+    &["Conv2d 2 3 padding=1", "Tanh"],
+    &["Tanh", "Conv2d 2 1", "ReLU"],
+    &["Identity", "Conv2d 3 3 padding=1", "ReLU", "MaxPool2d 3 stride=1 padding=1"],
+    &["MaxPool2d 3 stride=1 padding=1", "Tanh"],
+    &["Conv2d 5 2 padding=1", "ReLU", "MaxPool2d 2 stride=1"],
+    &["Dropout 0.4", "Sigmoid"],
+    &["Conv2d 2 3 padding=1", "BatchNorm2d", "ReLU"],
+    &["BatchNorm2d"],
+    &[],
+];
+
+/// Two to five branches fed by inputs, branches, their insides and parts; sums, shared weights, frozen ones, several losses,
+/// which of `images` have a linear layer before them.
+fn random(seed: u64, images: bool) -> Architecture {
+    let layers = if images { IMAGE_LAYERS } else { LAYERS };
     let mut stream = Seed(seed).key("network").stream();
     let mut pick = |n: usize| stream.below(n as u64) as usize;
     let mut a = Architecture::default();
@@ -54,7 +70,7 @@ fn random(seed: u64) -> Architecture {
         let mut places: Vec<String> = ["x", "z", "x[1]"].map(String::from).to_vec();
         places.extend((0..i).flat_map(|j| ["", ":0", ":1", "[2]"].map(|at| format!("b{j}{at}"))));
         let from: Vec<&str> = (0..1 + pick(3)).map(|_| places[pick(places.len())].as_str()).collect();
-        let mut b = branch(&from, LAYERS[pick(LAYERS.len())]);
+        let mut b = branch(&from, layers[pick(layers.len())]);
         b.join = [Join::Add, Join::Concat][pick(2)];
         if i > 0 && pick(3) == 0 {
             b.layers.clear();
@@ -64,7 +80,12 @@ fn random(seed: u64) -> Architecture {
         a.branches.insert(format!("b{i}"), b);
     }
     for i in 0..1 + pick(3) {
-        let of = format!("b{}{}", pick(count), ["", ":0", ":1"][pick(3)]);
+        let mut of = format!("b{}{}", pick(count), ["", ":0", ":1"][pick(3)]);
+        if images {
+            let head = branch(&[&of], &["Flatten", "Linear 3"]);
+            of = format!("h{i}");
+            a.branches.insert(of.clone(), head);
+        }
         let (target, kind) = [
             ("v", "MSELoss"),
             ("v", "L1Loss reduction=sum"),
@@ -82,11 +103,19 @@ fn random(seed: u64) -> Architecture {
 
 #[test]
 fn random_connections_run_the_same_in_every_way() {
-    let data = samples();
+    run_the_same(&samples(&[3]), 1000, |seed| random(seed, false));
+}
+
+#[test]
+fn random_connections_of_images_run_the_same_in_every_way() {
+    run_the_same(&samples(&[2, 4, 3]), 1500, |seed| random(seed, true));
+}
+
+fn run_the_same(data: &Dataset, seeds: u64, random: impl Fn(u64) -> Architecture) {
     let mut resolved = 0;
-    for seed in 0..1000 {
+    for seed in 0..seeds {
         let a = random(seed);
-        let Ok(graph) = resolve(&a, &data) else { continue };
+        let Ok(graph) = resolve(&a, data) else { continue };
         resolved += 1;
         let text = serde_json::to_string(&a).unwrap();
         let [mut four, mut fused] = [(); 2].map(|()| on(&graph, Isa::detect(), 1));
@@ -110,7 +139,7 @@ fn random_connections_run_the_same_in_every_way() {
         if !text.contains("Dropout") && !text.contains("BatchNorm") {
             four.forward(&data.all());
             four.loss(&data.all());
-            let evaluation = four.evaluate(&data).unwrap();
+            let evaluation = four.evaluate(data).unwrap();
             for ((name, value), node) in four.losses().zip(&graph.losses) {
                 let samples = if node.loss.spec().to_string().contains("sum") { 7.0 } else { 1.0 };
                 let found = evaluation.of[name].loss * samples;

@@ -18,7 +18,7 @@ use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pointwise::Finish;
 
-use super::{Case, Cost, Map, Op, Window};
+use super::{Alike, Case, Cost, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
@@ -102,6 +102,10 @@ impl Op for Conv2d {
         format!("{} = {}", w[0], super::map::wrap(self.map, &sum))
     }
 
+    fn alike(&self) -> Alike {
+        Alike::None
+    }
+
     fn cost(&self, case: &Case) -> Cost {
         self.sizes(case).cost(case)
     }
@@ -171,6 +175,10 @@ impl WeightGrad {
 impl Op for WeightGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         format!("{} += conv2d_weight_grad({}, {}{})", w[0], r[0], r[1], self.window)
+    }
+
+    fn alike(&self) -> Alike {
+        Alike::None
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -244,6 +252,10 @@ impl Op for InputGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let after = super::map::times_derivative(self.map, r.get(2));
         format!("{} = conv2d_input_grad({}, {}{}){after}", w[0], r[0], r[1], self.window)
+    }
+
+    fn alike(&self) -> Alike {
+        Alike::None
     }
 
     fn cost(&self, case: &Case) -> Cost {

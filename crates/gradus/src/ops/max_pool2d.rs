@@ -7,7 +7,7 @@
 
 use gradus_kernels::pooling;
 
-use super::{Case, Cost, Map, Op, Window};
+use super::{Alike, Case, Cost, Map, Op, Window};
 use crate::exec::cpu::{LANES, Layout, Lower};
 use crate::program::{Emit, Value};
 
@@ -55,6 +55,10 @@ impl Op for MaxPool2d {
         format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], r[0], self.window)
     }
 
+    fn alike(&self) -> Alike {
+        Alike::Sides
+    }
+
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise((self.window.kernel.0 * self.window.kernel.1) as u64)
     }
@@ -100,6 +104,10 @@ impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let put_back = format!("{} = {} put back at {}", w[0], r[0], r[1]);
         if self.relu { format!("{put_back} ∗ [{} > 0]", r[2]) } else { put_back }
+    }
+
+    fn alike(&self) -> Alike {
+        Alike::Sides
     }
 
     fn cost(&self, case: &Case) -> Cost {

@@ -57,6 +57,11 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
+    /// Which of the images among its operands must lie alike.
+    fn alike(&self) -> Alike {
+        Alike::All
+    }
+
     /// Whether a sample's numbers depend on the other samples of the batch: such a batch cannot be run in parts.
     fn needs_batch(&self) -> bool {
         false
@@ -101,6 +106,17 @@ pub trait Op: Debug + Send + Sync {
     fn as_map_grad(&self) -> Option<Map> {
         None
     }
+}
+
+/// Which images of an op must lie in memory alike, pixel for pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alike {
+    /// All that it reads and writes.
+    All,
+    /// Those that it reads, and those that it writes.
+    Sides,
+    /// None.
+    None,
 }
 
 /// One run of an op: its shapes and the step it belongs to.

@@ -167,7 +167,14 @@ impl<'g> Emit<'g> {
     }
 
     pub(super) fn value(&mut self, name: &str, dims: &[usize], batched: bool, ints: bool, source: Source) -> Value {
-        self.program.values.push(Info { name: name.to_string(), dims: dims.to_vec(), batched, ints, source });
+        self.program.values.push(Info {
+            name: name.to_string(),
+            dims: dims.to_vec(),
+            batched,
+            ints,
+            source,
+            like_input: matches!(source, Source::Input(_)),
+        });
         Value(self.program.values.len() as u32 - 1)
     }
 

@@ -67,9 +67,17 @@ pub struct Info {
     pub ints: bool,
     /// Where it comes from.
     pub source: Source,
+    /// Whether it lies in memory as an input does: it is one, or ops link it to one that want their operands alike
+    /// ([`Op::alike`]).
+    pub like_input: bool,
 }
 
 impl Info {
+    /// Whether a sample is an image (C, H, W).
+    pub fn is_image(&self) -> bool {
+        self.batched && self.dims.len() == 3
+    }
+
     /// The whole shape at a batch of `batch`.
     pub fn shape(&self, batch: usize) -> Vec<usize> {
         let mut shape = if self.batched { vec![batch] } else { Vec::new() };

@@ -2,8 +2,8 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, but for
-//! images of a few channels, as data come, which would grow too much; long rows never lie a large power of two apart.
+//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, pixels of a
+//! few channels to half of one, those of data not at all; long rows never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use crate::program::Info;
@@ -11,7 +11,7 @@ use crate::program::Info;
 /// Numbers in the widest vector register.
 pub const LANES: usize = 16;
 
-/// Images of so many channels lie without padding.
+/// Data of so many channels lie without padding, as they come.
 const FEW: usize = 4;
 
 /// Half a register.
@@ -31,6 +31,15 @@ fn inputs_along_lanes(outputs: usize, inputs: usize) -> bool {
 pub fn lanes(n: usize) -> usize {
     let whole = n.next_multiple_of(LANES);
     if whole >= 256 && whole.is_multiple_of(128) { whole + LANES } else { whole }
+}
+
+/// The distance between pixels of `channels`.
+fn pixel(channels: usize, like_input: bool) -> usize {
+    match channels {
+        ..=FEW if like_input => channels,
+        ..=HALF => HALF,
+        _ => lanes(channels),
+    }
 }
 
 /// Where the numbers of a value are.
@@ -58,7 +67,7 @@ pub fn layout(info: &Info) -> Layout {
         return Layout { group: outputs, n: inputs, ld: lanes(inputs), inner: outputs, turned: true };
     }
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
-        (_, true, 3) => (d[0], 1, d[1] * d[2], if d[0] <= FEW { d[0] } else { lanes(d[0]) }),
+        (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0], info.like_input)),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
         (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
@@ -190,7 +199,14 @@ mod tests {
             (vec![2, 3], true),
             (vec![], true),
         ] {
-            let info = Info { name: String::new(), dims: dims.clone(), batched, ints: false, source: Source::Op };
+            let info = Info {
+                name: String::new(),
+                dims: dims.clone(),
+                batched,
+                ints: false,
+                source: Source::Op,
+                like_input: false,
+            };
             let l = layout(&info);
             let torch: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32).collect();
             let mut packed = vec![-1.0; l.sample()];
@@ -204,7 +220,14 @@ mod tests {
 
     #[test]
     fn narrow_samples_are_packed_as_any() {
-        let info = Info { name: String::new(), dims: vec![3], batched: true, ints: false, source: Source::Op };
+        let info = Info {
+            name: String::new(),
+            dims: vec![3],
+            batched: true,
+            ints: false,
+            source: Source::Op,
+            like_input: false,
+        };
         let l = layout(&info);
         assert!(l.is_narrow());
         let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
@@ -221,8 +244,14 @@ mod tests {
 
     #[test]
     fn outputs_lie_along_the_lanes() {
-        let info =
-            Info { name: String::new(), dims: vec![2, 3, 1, 2], batched: false, ints: false, source: Source::Op };
+        let info = Info {
+            name: String::new(),
+            dims: vec![2, 3, 1, 2],
+            batched: false,
+            ints: false,
+            source: Source::Op,
+            like_input: false,
+        };
         let l = layout(&info);
         let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let mut packed = vec![0.0; l.sample()];

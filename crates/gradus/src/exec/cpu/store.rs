@@ -23,7 +23,14 @@ pub struct StoreLayout {
 }
 
 fn stored(dims: &[usize]) -> Layout {
-    layout(&Info { name: String::new(), dims: dims.to_vec(), batched: false, ints: false, source: Source::Op })
+    layout(&Info {
+        name: String::new(),
+        dims: dims.to_vec(),
+        batched: false,
+        ints: false,
+        source: Source::Op,
+        like_input: false,
+    })
 }
 
 impl StoreLayout {
