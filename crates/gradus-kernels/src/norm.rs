@@ -172,6 +172,14 @@ simd! {
     }
 }
 
+simd! {
+    fn running_kernel(momentum: f32, factor: f32, new: &[f32], running: &mut [f32]) {
+        for (running, new) in running.iter_mut().zip(new) {
+            *running = momentum.mul_add(new * factor, (1.0 - momentum) * *running);
+        }
+    }
+}
+
 impl Norm {
     #[track_caller]
     fn check_rows(&self, name: &str, x: &[f32]) {
@@ -243,7 +251,7 @@ pub fn batch_norm(
 /// When there are fewer than two rows or a slice is too short.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_running(
-    _cpu: &Cpu,
+    cpu: &Cpu,
     n: usize,
     rows: usize,
     momentum: f32,
@@ -262,10 +270,8 @@ pub fn batch_norm_running(
         assert!(len >= n, "batch_norm_running: {name} holds {len} numbers, {n} columns need one each");
     }
     let unbiased = rows as f32 / (rows - 1) as f32;
-    for j in 0..n {
-        running_mean[j] = momentum.mul_add(mean[j], (1.0 - momentum) * running_mean[j]);
-        running_var[j] = momentum.mul_add(var[j] * unbiased, (1.0 - momentum) * running_var[j]);
-    }
+    running_kernel(cpu.isa, momentum, 1.0, &mean[..n], &mut running_mean[..n]);
+    running_kernel(cpu.isa, momentum, unbiased, &var[..n], &mut running_var[..n]);
 }
 
 /// Batch norm with the running statistics.

@@ -146,19 +146,19 @@ simd! {
     ) {
         let shrink = 1.0 - s.lr * s.weight_decay;
         let step = s.lr / s.correction1;
-        let root = s.correction2.sqrt();
+        let root = 1.0 / s.correction2.sqrt();
         for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let old = if SHRINK { *p * shrink } else { *p };
             let g = decayed::<DECAY>(g, old, s.weight_decay);
             *m = s.new1.mul_add(g - *m, *m);
             *v = (s.new2 * g).mul_add(g, s.beta2 * *v);
-            *p = (-step).mul_add(*m / (v.sqrt() / root + s.eps), old);
+            *p = (-step).mul_add(*m / v.sqrt().mul_add(root, s.eps), old);
         }
     }
 }
 
 /// Adam and AdamW: p = p·(1 − lr·weight_decay) if decoupled, else g = fma(weight_decay, p, g); m = fma(1 − β₁, g − m, m);
-/// v = fma((1 − β₂)·g, g, β₂·v); p = fma(−lr/c₁, m / (√v/√c₂ + eps), p).
+/// v = fma((1 − β₂)·g, g, β₂·v); p = fma(−lr/c₁, m / fma(√v, 1/√c₂, eps), p).
 ///
 /// # Panics
 /// When the lengths differ.

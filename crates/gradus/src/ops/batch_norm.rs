@@ -13,7 +13,7 @@ use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad, batch_norm_infer, 
 use gradus_kernels::{Region, Span};
 
 use super::{Case, Cost, Op};
-use crate::exec::cpu::{Layout, Lower};
+use crate::exec::cpu::{LANES, Layout, Lower};
 use crate::program::{Emit, Value};
 
 /// What [`Emit::batch_norm`] finds out about a batch: a value per channel each.
@@ -97,6 +97,12 @@ fn norm(batch: usize, x: &Layout, eps: f64) -> Norm {
     Norm { rows: batch * x.group, n: x.n, ld: x.ld, eps: eps as f32 }
 }
 
+/// The same with whole registers, which are quicker: what comes to lie in the padding is never looked at, nor is it a
+/// gradient, which would be.
+fn padded_norm(batch: usize, x: &Layout, eps: f64) -> Norm {
+    Norm { n: x.n.next_multiple_of(LANES).min(x.ld), ..norm(batch, x, eps) }
+}
+
 fn affine_line(x_hat: String, affine: &[&str]) -> String {
     if let [gamma, beta] = affine { format!("{gamma}·{x_hat} + {beta}") } else { x_hat }
 }
@@ -140,7 +146,7 @@ impl Op for Train {
         let writes = [0, 1, 2, 3].map(|i| l.write(i).span);
         l.kernel(reads, writes, [], [], move |run, s| {
             let (norm, [x, gamma, beta], [y, mean, inv_std, var]) =
-                (norm(run.batch(), &x.layout, eps), s.read, s.write);
+                (padded_norm(run.batch(), &x.layout, eps), s.read, s.write);
             batch_norm(run.cpu, &norm, x, given(gamma), given(beta), y, mean, inv_std, var);
         });
     }
@@ -213,7 +219,7 @@ impl Op for Infer {
         let (x, y, eps) = (l.read(0), l.write(0), self.eps);
         let reads = [x.span, l.read(1).span, l.read(2).span, read_or_nothing(l, 3), read_or_nothing(l, 4)];
         l.kernel(reads, [y.span], [], [], move |run, s| {
-            let (norm, [x, mean, var, gamma, beta]) = (norm(run.batch(), &x.layout, eps), s.read);
+            let (norm, [x, mean, var, gamma, beta]) = (padded_norm(run.batch(), &x.layout, eps), s.read);
             batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, s.write[0]);
         });
     }
