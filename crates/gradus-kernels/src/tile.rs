@@ -15,7 +15,7 @@ use crate::pointwise::{Map, for_each_map};
 /// The most rows a tile has on any instruction set.
 pub(crate) const ROWS: usize = 12;
 
-/// The same where columns take one vector.
+/// The same where columns take one vector and rows lie an equal distance apart.
 pub(crate) const TALL_ROWS: usize = 2 * ROWS;
 
 /// The most columns a tile has on any instruction set.
@@ -221,11 +221,10 @@ impl<R: TileRows> Tile<'_, R> {
     /// Computes it.
     ///
     /// # Safety
-    /// `m` and `n` are at least 1 and at most [`tile_size`], but for `m` up to [`tall_rows`] and `n` up to [`row_columns`] where `m`
-    /// is 1. All numbers of `a` and
-    /// all rows of `b` (`n` numbers each) that the chain names (one run, where the rows are for one), the `m` rows of `c`, the row
-    /// that it starts from, and what lies beside `c` where the end names it, can be read, the rows of `c` written; they overlap
-    /// nothing else, and no other thread uses them.
+    /// `m` and `n` are at least 1 and at most [`tile_size`]; but `m` at most [`tall_rows`] where the rows are [`Regular`], and `n`
+    /// at most [`row_columns`] where `m` is 1. All numbers of `a` and all rows of `b` (`n` numbers each) that the chain names (one
+    /// run, where the rows are for one), the `m` rows of `c`, the row that it starts from, and what lies beside `c` where the end
+    /// names it, can be read, the rows of `c` written; they overlap nothing else, and no other thread uses them.
     #[inline(always)]
     pub(crate) unsafe fn run(&self, isa: Isa) {
         // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.

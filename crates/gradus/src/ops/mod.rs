@@ -57,7 +57,7 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Which of the images among its operands must lie alike.
+    /// Which of the images among its operands must lie alike: all, unless it says otherwise, as for a function of every number.
     fn alike(&self) -> Alike {
         Alike::All
     }
