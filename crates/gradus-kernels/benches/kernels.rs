@@ -136,7 +136,7 @@ fn convolutions(cpu: &Cpu, criterion: &mut Criterion) {
             let ldx = if ci == 1 { 1 } else { padded(ci) };
             let (h, w, stride, padding) = (size, size, (stride, stride), (padding, padding));
             let (kh, kw, ldw, ldy) = (kernel, kernel, padded(co), padded(co));
-            let c = Conv { batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy };
+            let c = Conv { batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy, interleaved: false };
             let (inputs, outputs) = (batch * h * w, batch * c.out_h() * c.out_w());
             let (x, weights, bias) = (filled(inputs * ldx), filled(kh * kw * ci * ldw), filled(co));
             let (wt, dy) = (filled(kh * kw * co * padded(ci)), filled(outputs * ldy));
@@ -210,7 +210,8 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
             let [mut mean, mut inv_std, mut var, mut out] = [(); 4].map(|()| Buffer::zeros(n));
             let mut scratch = Buffer::zeros(2 * n);
             let norm = Norm { rows, n, ld, eps: 1e-5 };
-            let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key: [1, 2], step: 3, p: 0.5 };
+            let (key, step, interleaved) = ([1, 2], 3, false);
+            let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key, step, p: 0.5, interleaved };
             batch_norm(cpu, &norm, &x, Some(&gamma), Some(&beta), &mut y, &mut mean, &mut inv_std, &mut var);
             group.time(format_args!("{rows}x{n}"), rows * n, || match what {
                 "softmax" => softmax(cpu, black_box(rows), n, ld, &x, &mut y),

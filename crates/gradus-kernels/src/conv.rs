@@ -8,10 +8,13 @@
 use std::ops::Range;
 
 use crate::Cpu;
+use crate::layout::SAMPLES;
 use crate::matmul::{even, reach};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tall_rows, tile_size};
+
+pub mod interleaved;
 
 /// The shape of a convolution and the distances between the rows of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,9 @@ pub struct Conv {
     pub ldw: usize,
     /// The output is `[batch][out_h][out_w]` rows of `co` numbers, `ldy` apart.
     pub ldy: usize,
+    /// Whether the images lie interleaved ([`crate::layout::interleave`]): what is said of a batch above is true of sixteens of
+    /// samples then, and each number of their rows is a vector of sixteen.
+    pub interleaved: bool,
 }
 
 impl Conv {
@@ -62,11 +68,21 @@ impl Conv {
     }
 
     fn inputs(&self) -> usize {
-        count(&[self.batch, self.h, self.w])
+        count(&[self.blocks(), self.h, self.w])
     }
 
     fn outputs(&self) -> usize {
-        count(&[self.batch, self.out_h(), self.out_w()])
+        count(&[self.blocks(), self.out_h(), self.out_w()])
+    }
+
+    /// How many samples lie together, a number of each in turn.
+    fn together(&self) -> usize {
+        if self.interleaved { SAMPLES } else { 1 }
+    }
+
+    /// Samples, or sixteens of them.
+    fn blocks(&self) -> usize {
+        self.batch.div_ceil(self.together())
     }
 
     fn taps(&self) -> usize {
@@ -74,7 +90,7 @@ impl Conv {
     }
 
     fn work(&self) -> Work {
-        let factors = [self.outputs(), self.taps(), self.ci, self.co, 2];
+        let factors = [self.outputs(), self.together(), self.taps(), self.ci, self.co, 2];
         Work::Flops(factors.iter().fold(1, |n: usize, &x| n.saturating_mul(x)))
     }
 
@@ -100,9 +116,9 @@ impl Conv {
     fn check(&self, kernel: &str, x: usize, w: (usize, usize, usize, usize), y: usize) {
         assert!(self.stride.0 > 0 && self.stride.1 > 0, "{kernel}: a stride of 0");
         for (name, rows, n, ld, len) in [
-            ("the input", self.inputs(), self.ci, self.ldx, x),
+            ("the input", self.inputs(), count(&[self.ci, self.together()]), self.ldx, x),
             ("the weights", count(&[self.taps(), w.0]), w.1, w.2, w.3),
-            ("the output", self.outputs(), self.co, self.ldy, y),
+            ("the output", self.outputs(), count(&[self.co, self.together()]), self.ldy, y),
         ] {
             assert!(
                 ld >= n && reach(rows, n, ld) <= len,
@@ -145,7 +161,7 @@ pub fn conv2d(cpu: &Cpu, c: &Conv, x: &[f32], w: &[f32], bias: Option<&[f32]>, y
         bias: bias.map(<[f32]>::as_ptr),
         end: End::Map(map),
     };
-    gather.run(cpu, c.work(), y);
+    gather.run(cpu, c, y);
 }
 
 /// The gradient of the input: dx = Σ dy·w. `wt` is `[kh][kw][co]` rows of `ci` numbers, `ldwt` apart: each tap of the weights
@@ -166,7 +182,7 @@ pub fn conv2d_input_grad<'f>(
     finish: impl Into<Finish<'f>>,
 ) {
     c.check("conv2d_input_grad", dx.len(), (c.co, c.ci, ldwt, wt.len()), dy.len());
-    let dx = &mut dx[..reach(c.inputs(), c.ci, c.ldx)];
+    let dx = &mut dx[..reach(c.inputs(), c.ci * c.together(), c.ldx)];
     let gather = Gather {
         down: (c.down(), Pass::Input),
         right: (c.right(), Pass::Input),
@@ -182,7 +198,7 @@ pub fn conv2d_input_grad<'f>(
         bias: None,
         end: finish.into().of("conv2d_input_grad", dx),
     };
-    gather.run(cpu, c.work(), dx);
+    gather.run(cpu, c, dx);
 }
 
 /// The gradient of the weights: dw = (dw or 0) + Σ x·dy. Writes the `co` columns of `dw` alone.
@@ -193,6 +209,7 @@ pub fn conv2d_input_grad<'f>(
 /// # Panics
 /// When a slice is shorter than the shape says, a distance less than the row it holds, or a stride 0.
 pub fn conv2d_weight_grad(cpu: &Cpu, c: &Conv, x: &[f32], dy: &[f32], dw: &mut [f32], accumulate: bool) {
+    assert!(!c.interleaved, "conv2d_weight_grad: interleaved images have a kernel of their own");
     c.check("conv2d_weight_grad", x.len(), (c.ci, c.co, c.ldw, dw.len()), dy.len());
     let rows = c.taps() * c.ci;
     if c.batch == 0 {
@@ -384,10 +401,13 @@ struct Gather {
 unsafe impl Sync for Gather {}
 
 impl Gather {
-    fn run(&self, cpu: &Cpu, work: Work, dst: &mut [f32]) {
+    fn run(&self, cpu: &Cpu, c: &Conv, dst: &mut [f32]) {
+        if c.interleaved {
+            return self.run_interleaved(cpu, c.work(), dst);
+        }
         let out = Output::new(dst);
         let (rows, _) = tile_size(cpu.isa);
-        cpu.pool.split(work, self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
+        cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
     /// From pixel `start` of a pair of runs on; `dst` is the first number of the target.
@@ -760,7 +780,21 @@ mod tests {
 
     fn shape(batch: usize, size: (usize, usize), channels: (usize, usize), kernel: (usize, usize)) -> Conv {
         let ((h, w), (ci, co), (kh, kw)) = (size, channels, kernel);
-        Conv { batch, ci, h, w, co, kh, kw, stride: (1, 1), padding: (0, 0), ldx: ci, ldw: co, ldy: co }
+        Conv {
+            batch,
+            ci,
+            h,
+            w,
+            co,
+            kh,
+            kw,
+            stride: (1, 1),
+            padding: (0, 0),
+            ldx: ci,
+            ldw: co,
+            ldy: co,
+            interleaved: false,
+        }
     }
 
     #[test]

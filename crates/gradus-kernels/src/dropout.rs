@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::Cpu;
 use crate::isa::simd;
+use crate::layout::SAMPLES;
 use crate::math::{LANES, check, extent, load, store};
 use crate::philox::philox4x32_10;
 use crate::pool::{Read, Write};
@@ -27,6 +28,15 @@ pub struct Dropout {
     pub step: u64,
     /// The probability to be dropped.
     pub p: f64,
+    /// Whether the samples lie interleaved ([`crate::layout::interleave`]): each column is a vector of sixteen samples then.
+    pub interleaved: bool,
+}
+
+impl Dropout {
+    /// Samples that lie together.
+    fn together(&self) -> usize {
+        if self.interleaved { SAMPLES } else { 1 }
+    }
 }
 
 /// What a random word must reach for its element to be kept: p·2³², rounded.
@@ -75,9 +85,23 @@ fn masked(x: f32, scale: f32, mask: u32) -> f32 {
 }
 
 simd! {
-    /// These samples, which `x` and `y` begin with.
+    /// These samples (or sixteens of them), which `x` and `y` begin with.
     fn dropout_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
-        let Dropout { first, group, n, ld, key, step, .. } = *d;
+        let Dropout { first, group, n, ld, key, step, interleaved, .. } = *d;
+        if interleaved {
+            let size = (group * n) as u64;
+            for (i, block) in samples.enumerate() {
+                let first = (first + block * SAMPLES) as u64 * size;
+                for (r, j) in (0..group).flat_map(|r| (0..n).map(move |j| (r, j))) {
+                    let at = (i * group + r) * ld + j * SAMPLES;
+                    let masks = masks(key, step, first + (j * group + r) as u64, size, threshold);
+                    for ((y, x), m) in y[at..][..SAMPLES].iter_mut().zip(&x[at..][..SAMPLES]).zip(masks) {
+                        *y = masked(*x, scale, m);
+                    }
+                }
+            }
+            return;
+        }
         // Sixteen masks are those of a row's columns, or of a column's rows where that wastes fewer: few channels, many pixels.
         let down = ld == n && n * group.div_ceil(LANES) < group * n.div_ceil(LANES);
         for (i, b) in samples.enumerate() {
@@ -118,14 +142,15 @@ simd! {
 /// # Panics
 /// When p is no probability or a slice is too short.
 pub fn dropout(cpu: &Cpu, d: &Dropout, x: &[f32], y: &mut [f32]) {
-    let rows = d.samples * d.group;
-    check("dropout: x", x.len(), rows, d.n, d.ld);
-    check("dropout: y", y.len(), rows, d.n, d.ld);
-    let end = extent(rows, d.n, d.ld);
+    let (blocks, n) = (d.samples.div_ceil(d.together()), d.n * d.together());
+    let rows = blocks * d.group;
+    check("dropout: x", x.len(), rows, n, d.ld);
+    check("dropout: y", y.len(), rows, n, d.ld);
+    let end = extent(rows, n, d.ld);
     let scale = (1.0 / (1.0 - d.p)) as f32;
     let (threshold, sample) = (threshold(d.p), d.group * d.ld);
     let arrays = (Read(&x[..end], sample), Write::new(&mut y[..end], sample));
-    cpu.pool.split_rows(EFFORT, d.samples, 1, arrays, |samples, (x, y)| {
+    cpu.pool.split_rows(EFFORT, blocks, 1, arrays, |samples, (x, y)| {
         dropout_kernel(cpu.isa, d, samples, threshold, scale, x, y);
     });
 }
@@ -150,8 +175,11 @@ mod tests {
         cases("dropout", 60, |seed| {
             let (mut random, round) = (Random::new(seed), seed as usize);
             let (samples, n, ld) = random.shape();
+            let interleaved = round % 2 == 1;
+            let together = if interleaved { SAMPLES } else { 1 };
+            let (blocks, ld) = (samples.div_ceil(together), ld + (together - 1) * n);
             let d = Dropout {
-                first: 0,
+                first: random.size(0, 40),
                 samples,
                 group: random.size(1, 9),
                 n,
@@ -159,20 +187,21 @@ mod tests {
                 key: [random.word(), random.word()],
                 step: u64::from(random.word()) << (round % 3 * 16),
                 p: [0.0, 0.1, 0.5, 0.9, 1.0][round % 5],
+                interleaved,
             };
             shape_is(&d);
-            let x = random.rows(samples * d.group, n, ld);
+            let x = random.rows(blocks * d.group, n * together, ld);
             let [y] = everywhere(|cpu| {
-                let mut y = vec![5.0; extent(samples * d.group, n, ld)];
+                let mut y = vec![5.0; extent(blocks * d.group, n * together, ld)];
                 dropout(cpu, &d, &x, &mut y);
                 [y]
             });
             // In torch's order of elements (sample, channel, pixel).
-            let mut e = 0;
+            let mut e = (d.first * n * d.group) as u32;
             for b in 0..samples {
                 for j in 0..n {
                     for r in 0..d.group {
-                        let at = (b * d.group + r) * ld + j;
+                        let at = (b / together * d.group + r) * ld + j * together + b % together;
                         let [word, ..] = philox4x32_10(d.key, [e, 0, d.step as u32, (d.step >> 32) as u32]);
                         let keep = f64::from(word) / 4_294_967_296.0 >= d.p;
                         assert_eq!(y[at], if keep { x[at] * (1.0 / (1.0 - d.p)) as f32 } else { 0.0 });
@@ -200,7 +229,17 @@ mod tests {
 
     #[test]
     fn masks_are_of_single_elements() {
-        let d = Dropout { first: 0, samples: 1, group: 1, n: 1, ld: 1, key: [7, 8], step: 9 << 31, p: 0.5 };
+        let d = Dropout {
+            first: 0,
+            samples: 1,
+            group: 1,
+            n: 1,
+            ld: 1,
+            key: [7, 8],
+            step: 9 << 31,
+            p: 0.5,
+            interleaved: false,
+        };
         let (far, threshold) = (1u64 << 32, threshold(d.p));
         // Before, across and behind the 2³² where the upper half of the counter changes.
         for (e, stride) in [0, 1, 6, far - 16, far - 15, far - 3, far - 1, far, 3 * far - 7, 5 * far + 2]
@@ -229,7 +268,8 @@ mod tests {
             (7, 31, 33, 48),
             (2, 50, 99, 99),
         ] {
-            let d = Dropout { first: 0, samples, group, n, ld, key: [samples as u32, 5], step: 6, p: 0.4 };
+            let key = [samples as u32, 5];
+            let d = Dropout { first: 0, samples, group, n, ld, key, step: 6, p: 0.4, interleaved: false };
             let x = Random::new(n as u32).rows(samples * group, n, ld);
             let [y] = everywhere(|cpu| {
                 let mut y = vec![5.0; extent(samples * group, n, ld)];
@@ -249,7 +289,7 @@ mod tests {
     #[test]
     fn about_p_of_them_are_dropped_and_dropping_stops_nan() {
         let n = 100_000;
-        let d = Dropout { first: 0, samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3 };
+        let d = Dropout { first: 0, samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3, interleaved: false };
         let mut y = vec![0.0; n];
         dropout(&Cpu::new(1), &d, &vec![1.0; n], &mut y);
         let dropped = y.iter().filter(|y| **y == 0.0).count() as f64 / n as f64;

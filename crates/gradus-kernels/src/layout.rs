@@ -78,6 +78,77 @@ pub fn add_border(
     });
 }
 
+/// How many samples lie interleaved.
+pub const SAMPLES: usize = SIDE;
+
+/// Lays images of `planes` × `pixels` numbers each (torch's order) interleaved by sixteens: block b holds samples 16·b to 16·b +
+/// 15; number (plane k, pixel p) of its sample l is at `((b · pixels + p) · planes + k) · 16 + l`. In the place of samples that are
+/// missing in the last block are others of it.
+///
+/// # Panics
+/// When a sample or `dst` has fewer numbers.
+pub fn interleave<'a>(
+    cpu: &Cpu,
+    samples: usize,
+    [planes, pixels]: [usize; 2],
+    sample: impl Fn(usize) -> &'a [f32] + Sync,
+    dst: &mut [f32],
+) {
+    let size = count(&[planes, pixels]);
+    let block = count(&[size, SAMPLES]);
+    let (blocks, has) = (samples.div_ceil(SAMPLES), dst.len());
+    assert!(has / block.max(1) >= blocks, "interleave: the target has {has} numbers, too few for {samples} of {size}");
+    cpu.pool.each_row(4, block, &mut dst[..blocks * block], |b, dst| {
+        let first = b * SAMPLES;
+        let there = SAMPLES.min(samples - first);
+        let rows: [*const f32; SAMPLES] =
+            std::array::from_fn(|lane| sample(first + if lane < there { lane } else { 0 })[..size].as_ptr());
+        for k in 0..planes {
+            for p in (0..pixels).step_by(SIDE) {
+                let some = SIDE.min(pixels - p);
+                // SAFETY: `some` numbers of each sample, which has `size`; the vectors of as many pixels of this block.
+                unsafe {
+                    let to = dst.as_mut_ptr().add((p * planes + k) * SAMPLES);
+                    square::transpose(cpu.isa, SAMPLES, some, (&rows, k * pixels + p), to, planes * SAMPLES);
+                }
+            }
+        }
+    });
+}
+
+/// The way back: number (plane k, pixel p) of sample s goes to `dst[s * ld + k * pixels + p]`. Writes these alone.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or samples overlap.
+pub fn deinterleave(cpu: &Cpu, samples: usize, [planes, pixels]: [usize; 2], src: &[f32], dst: &mut [f32], ld: usize) {
+    let size = count(&[planes, pixels]);
+    let (block, reached) = (count(&[size, SAMPLES]), reach(samples, size, ld));
+    let has = src.len();
+    assert!(
+        block == 0 || has / block >= samples.div_ceil(SAMPLES),
+        "deinterleave: the source has {has} numbers, too few for {samples} of {size}"
+    );
+    assert!(ld >= size && reached <= dst.len(), "deinterleave: the target has {} numbers, not {reached}", dst.len());
+    let work = Work::Bytes(reached.saturating_mul(8));
+    let out = Output::new(&mut dst[..reached]);
+    cpu.pool.split(work, samples.div_ceil(SAMPLES), 1, |blocks| {
+        for b in blocks {
+            let there = SAMPLES.min(samples - b * SAMPLES);
+            for k in 0..planes {
+                for p in (0..pixels).step_by(SIDE) {
+                    let from = src.as_ptr().wrapping_add(b * block + (p * planes + k) * SAMPLES);
+                    let to = out.ptr().wrapping_add(b * SAMPLES * ld + k * pixels + p);
+                    // SAFETY: vectors of a block, and as many numbers of each sample that is there; all of them lie within the
+                    // slices (asserted above), and a block is one thread's.
+                    unsafe {
+                        square::transpose(cpu.isa, SIDE.min(pixels - p), there, (from, planes * SAMPLES), to, ld);
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// A transpose of each of many matrices: between channels innermost and outermost of images, or of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transpose {
@@ -134,7 +205,7 @@ pub fn transpose(cpu: &Cpu, t: &Transpose, src: &[f32], dst: &mut [f32]) {
                 let to = out.ptr().wrapping_add(s * dst_stride + c * ldd + r);
                 // SAFETY: squares of matrices that lie within the slices (asserted above). Bands are disjoint: `ldd ≥ rows`,
                 // and the samples do not overlap.
-                unsafe { square::transpose(cpu.isa, SIDE.min(rows - r), SIDE.min(cols - c), from, lds, to, ldd) };
+                unsafe { square::transpose(cpu.isa, SIDE.min(rows - r), SIDE.min(cols - c), (from, lds), to, ldd) };
             }
         }
     });
@@ -199,6 +270,39 @@ mod tests {
             let (rows, n) = (numbers.pick(0..30), numbers.pick(1..60));
             let (lds, ldd) = (n + numbers.pick(0..4), n + numbers.pick(0..4));
             check_copy(&machines, &mut numbers, rows, n, lds, ldd);
+        });
+    }
+
+    #[test]
+    fn interleaving_goes_there_and_back() {
+        let machines = machines();
+        cases("interleave", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let [samples, planes, pixels] = [0..40, 1..6, 1..150].map(|range| numbers.pick(range));
+            let (size, ld) = (planes * pixels, planes * pixels + numbers.pick(0..4));
+            shape_is(&(samples, planes, pixels, ld));
+            let x = numbers.rows(samples, size, size, 0.0);
+            let there = same_bits(&machines, "interleave", |cpu| {
+                let mut there = vec![f32::NAN; samples.div_ceil(SAMPLES) * SAMPLES * size];
+                // Samples may come from anywhere: here, in reverse.
+                interleave(cpu, samples, [planes, pixels], |i| &x[(samples - 1 - i) * size..], &mut there);
+                there
+            });
+            for (at, found) in there.iter().enumerate() {
+                let (lane, k, p) = (at % SAMPLES, at / SAMPLES % planes, at / SAMPLES / planes % pixels);
+                let s = at / SAMPLES / size * SAMPLES + lane;
+                let s = if s < samples { s } else { at / SAMPLES / size * SAMPLES };
+                assert_eq!(*found, x[(samples - 1 - s) * size + k * pixels + p]);
+            }
+            let back = same_bits(&machines, "deinterleave", |cpu| {
+                let mut back = vec![77.0; reach(samples, size, ld)];
+                deinterleave(cpu, samples, [planes, pixels], &there, &mut back, ld);
+                back
+            });
+            for (at, found) in back.iter().enumerate() {
+                let (s, j) = (at / ld, at % ld);
+                assert_eq!(*found, if j < size { x[(samples - 1 - s) * size + j] } else { 77.0 });
+            }
         });
     }
 

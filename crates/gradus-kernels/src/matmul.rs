@@ -223,7 +223,7 @@ impl Checked<'_> {
                         // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
                         // is room for `terms` rows of `ld`.
                         unsafe {
-                            square::transpose(self.isa, rows, columns, src.as_ptr(), ldb, dst.as_mut_ptr().cast(), ld)
+                            square::transpose(self.isa, rows, columns, (src.as_ptr(), ldb), dst.as_mut_ptr().cast(), ld)
                         };
                     }
                 }
@@ -376,7 +376,7 @@ pub(crate) fn reach(rows: usize, n: usize, ld: usize) -> usize {
 }
 
 /// Cuts `range` into pieces of nearly equal length, at most `most`; gives their starts and lengths.
-pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let pieces = range.len().div_ceil(most);
     let (each, longer) = (range.len() / pieces.max(1), range.len() % pieces.max(1));
     (0..pieces).map(move |i| (range.start + i * each + i.min(longer), each + usize::from(i < longer)))

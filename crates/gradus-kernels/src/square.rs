@@ -7,29 +7,44 @@ use crate::math::{Lanes, check};
 /// The side of a square.
 pub(crate) const SIDE: usize = 16;
 
-/// `dst[c * ldd + r] = src[r * lds + c]` for `rows` × `cols` of them.
+/// Where the rows of a square start.
+pub(crate) trait Rows: Copy {
+    fn row(self, r: usize) -> *const f32;
+}
+
+/// The first, and how far they are apart.
+impl Rows for (*const f32, usize) {
+    #[inline(always)]
+    fn row(self, r: usize) -> *const f32 {
+        self.0.wrapping_add(r * self.1)
+    }
+}
+
+/// Anywhere, all at the same distance from there.
+impl Rows for (&[*const f32; SIDE], usize) {
+    #[inline(always)]
+    fn row(self, r: usize) -> *const f32 {
+        self.0[r].wrapping_add(self.1)
+    }
+}
+
+/// `dst[c * ldd + r]` = number c of row r of `src` for `rows` × `cols` of them.
 ///
 /// # Safety
-/// Neither `rows` nor `cols` is more than [`SIDE`]. The `rows` rows of `cols` numbers at `src` can be read, the `cols` rows of
+/// Neither `rows` nor `cols` is more than [`SIDE`]. The `rows` rows of `cols` numbers can be read, the `cols` rows of
 /// `rows` numbers at `dst` written; they overlap nothing else, and no other thread uses them.
 #[inline(always)]
-pub(crate) unsafe fn transpose(
-    isa: Isa,
-    rows: usize,
-    cols: usize,
-    src: *const f32,
-    lds: usize,
-    dst: *mut f32,
-    ldd: usize,
-) {
+pub(crate) unsafe fn transpose(isa: Isa, rows: usize, cols: usize, src: impl Rows, dst: *mut f32, ldd: usize) {
     // SAFETY: an `Isa` of this level is made after its features were found; the rest is promised by the caller.
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => x86::avx512(rows, cols, src, lds, dst, ldd, rows),
+            Level::Avx512 if (rows, cols) == (SIDE, SIDE) => x86::avx512::<true>(rows, cols, src, dst, ldd, rows),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => x86::avx2(rows, cols, src, lds, dst, ldd),
-            Level::Portable => plain(0..rows, 0..cols, src, lds, dst, ldd),
+            Level::Avx512 => x86::avx512::<false>(rows, cols, src, dst, ldd, rows),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => x86::avx2(rows, cols, src, dst, ldd),
+            Level::Portable => plain(0..rows, 0..cols, src, dst, ldd),
         }
     }
 }
@@ -47,8 +62,8 @@ pub(crate) fn to_columns(isa: Isa, x: &[f32], rows: usize, width: usize, ld: usi
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => x86::avx512(rows, width, from, ld, to, SIDE, SIDE),
-            _ => transpose(isa, rows, width, from, ld, to, SIDE),
+            Level::Avx512 => x86::avx512::<false>(rows, width, (from, ld), to, SIDE, SIDE),
+            _ => transpose(isa, rows, width, (from, ld), to, SIDE),
         }
     }
 }
@@ -61,7 +76,7 @@ pub(crate) fn to_rows(isa: Isa, columns: &[Lanes; SIDE], rows: usize, width: usi
     check("to_rows", y.len(), rows, width, ld);
     assert!(rows <= SIDE && width <= SIDE, "{rows} rows of {width} are no square");
     // SAFETY: the columns lie in the square, the rows in `y`.
-    unsafe { transpose(isa, width, rows, columns.as_ptr().cast(), SIDE, y.as_mut_ptr(), ld) };
+    unsafe { transpose(isa, width, rows, (columns.as_ptr().cast(), SIDE), y.as_mut_ptr(), ld) };
 }
 
 /// One number after the other.
@@ -69,18 +84,11 @@ pub(crate) fn to_rows(isa: Isa, columns: &[Lanes; SIDE], rows: usize, width: usi
 /// # Safety
 /// As [`transpose`].
 #[inline(always)]
-unsafe fn plain(
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-    src: *const f32,
-    lds: usize,
-    dst: *mut f32,
-    ldd: usize,
-) {
+unsafe fn plain(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>, src: impl Rows, dst: *mut f32, ldd: usize) {
     for r in rows {
         for c in cols.clone() {
             // SAFETY: within the square.
-            unsafe { *dst.add(c * ldd + r) = *src.add(r * lds + c) };
+            unsafe { *dst.add(c * ldd + r) = *src.row(r).add(c) };
         }
     }
 }
@@ -89,18 +97,18 @@ unsafe fn plain(
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{SIDE, plain};
+    use super::{Rows, SIDE, plain};
 
-    /// Writes `written` numbers of each row of the target: zeros past the `rows`.
+    /// Writes `written` numbers of each row of the target: zeros past the `rows`. `WHOLE` where rows, columns and `written` are
+    /// [`SIDE`].
     ///
     /// # Safety
     /// As [`super::transpose`], with AVX-512, and that many numbers can be written.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) unsafe fn avx512(
+    pub(super) unsafe fn avx512<const WHOLE: bool>(
         rows: usize,
         cols: usize,
-        src: *const f32,
-        lds: usize,
+        src: impl Rows,
         dst: *mut f32,
         ldd: usize,
         written: usize,
@@ -109,7 +117,11 @@ mod x86 {
         let (read, write) = (first(cols), first(written));
         // SAFETY: masked lanes are neither read nor written, and rows past the last one are not touched.
         let load = |r: usize| unsafe {
-            if r < rows { _mm512_maskz_loadu_ps(read, src.add(r * lds)) } else { _mm512_setzero_ps() }
+            match WHOLE {
+                true => _mm512_loadu_ps(src.row(r)),
+                false if r < rows => _mm512_maskz_loadu_ps(read, src.row(r)),
+                false => _mm512_setzero_ps(),
+            }
         };
         // Four rows become four vectors: of vector j, lane group g holds column 4g + j.
         let four = |r: usize| {
@@ -128,7 +140,7 @@ mod x86 {
             .map(|x| _mm512_castpd_ps(x))
         };
         let (p, q, s, t) = (four(0), four(4), four(8), four(12));
-        for j in 0..cols.min(4) {
+        for j in 0..if WHOLE { 4 } else { cols.min(4) } {
             // The lane groups of each even and each odd number.
             let (even0, odd0) = (_mm512_shuffle_f32x4::<0x88>(p[j], q[j]), _mm512_shuffle_f32x4::<0xdd>(p[j], q[j]));
             let (even1, odd1) = (_mm512_shuffle_f32x4::<0x88>(s[j], t[j]), _mm512_shuffle_f32x4::<0xdd>(s[j], t[j]));
@@ -140,11 +152,11 @@ mod x86 {
             ];
             for (g, column) in columns.into_iter().enumerate() {
                 let c = 4 * g + j;
-                if c < cols {
+                if WHOLE || c < cols {
                     // SAFETY: a row of the target; masked lanes are not written. What is written whole can be read again
                     // at once.
                     unsafe {
-                        if written == SIDE {
+                        if WHOLE || written == SIDE {
                             _mm512_storeu_ps(dst.add(c * ldd), column);
                         } else {
                             _mm512_mask_storeu_ps(dst.add(c * ldd), write, column);
@@ -159,30 +171,30 @@ mod x86 {
     /// # Safety
     /// As [`super::transpose`], with AVX2.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2(rows: usize, cols: usize, src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+    pub(super) unsafe fn avx2(rows: usize, cols: usize, src: impl Rows, dst: *mut f32, ldd: usize) {
         let (whole_rows, whole_cols) = (rows / 8 * 8, cols / 8 * 8);
         for r in (0..whole_rows).step_by(8) {
             for c in (0..whole_cols).step_by(8) {
                 // SAFETY: a whole square of eight within the larger one.
-                unsafe { eight(src.add(r * lds + c), lds, dst.add(c * ldd + r), ldd) };
+                unsafe { eight(src, r, c, dst.add(c * ldd + r), ldd) };
             }
         }
         // SAFETY: within the square.
         unsafe {
-            plain(0..whole_rows, whole_cols..cols, src, lds, dst, ldd);
-            plain(whole_rows..rows, 0..cols, src, lds, dst, ldd);
+            plain(0..whole_rows, whole_cols..cols, src, dst, ldd);
+            plain(whole_rows..rows, 0..cols, src, dst, ldd);
         }
     }
 
-    /// 8 × 8 numbers.
+    /// 8 × 8 numbers, from row `first` and column `c` on.
     ///
     /// # Safety
     /// As [`super::transpose`], with AVX2.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn eight(src: *const f32, lds: usize, dst: *mut f32, ldd: usize) {
+    unsafe fn eight(src: impl Rows, first: usize, c: usize, dst: *mut f32, ldd: usize) {
         // SAFETY: eight rows of eight.
-        let load = |r: usize| unsafe { _mm256_loadu_ps(src.add(r * lds)) };
+        let load = |r: usize| unsafe { _mm256_loadu_ps(src.row(first + r).add(c)) };
         let four = |r: usize| {
             let (ab0, ab1) = (_mm256_unpacklo_ps(load(r), load(r + 1)), _mm256_unpackhi_ps(load(r), load(r + 1)));
             let (cd0, cd1) =

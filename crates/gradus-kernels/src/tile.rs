@@ -113,7 +113,7 @@ pub(crate) struct Beside {
 
 impl Beside {
     #[inline(always)]
-    fn of(self, p: *const f32) -> *const f32 {
+    pub(crate) fn of(self, p: *const f32) -> *const f32 {
         self.there.wrapping_byte_add((p as usize).wrapping_sub(self.here as usize))
     }
 }
@@ -344,7 +344,10 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
 
 /// Puts `f(row, vector, sum)` in the place of every sum.
 #[inline(always)]
-fn each_row<V: Copy, const R: usize, const W: usize>(sums: &mut [[V; W]; R], f: impl Fn(usize, usize, V) -> V) {
+pub(crate) fn each_row<V: Copy, const R: usize, const W: usize>(
+    sums: &mut [[V; W]; R],
+    f: impl Fn(usize, usize, V) -> V,
+) {
     // The compiler takes apart loops of so many rounds, and leaves the sums of longer ones in memory.
     let (few, more) = sums.split_at_mut(R.min(ROWS));
     for (i, sums) in few.iter_mut().enumerate() {

@@ -213,11 +213,11 @@ impl Session {
         for chunk in samples.chunks(capacity * size) {
             let batch = chunk.len() / size;
             match scale {
-                None => self.loaded.feed_input(value, chunk),
+                None => self.loaded.feed_input(&self.machine, value, chunk),
                 Some(scale) => {
                     self.scaled.clear();
                     self.scaled.extend(chunk.iter().enumerate().map(|(i, x)| scale.scaled(*x, i % size)));
-                    self.loaded.feed_input(value, &self.scaled);
+                    self.loaded.feed_input(&self.machine, value, &self.scaled);
                 }
             }
             let step = Step::of(batch);

@@ -35,11 +35,15 @@ impl Op for Add {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (a, b, y) = (l.read(0), l.read(1), l.write(0));
-        let size = y.layout.sample();
+        let layout = y.layout;
         l.kernel([a.span, b.span], [y.span], [], [], move |run, s| {
-            let len = run.batch() * size;
+            let len = layout.size(run.batch());
             add(run.cpu, &s.read[0][..len], &s.read[1][..len], &mut s.write[0][..len]);
         });
     }

@@ -55,6 +55,10 @@ impl Op for Apply {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y, f) = (l.read(0), l.write(0), self.f.clone());
         let layout = x.layout;

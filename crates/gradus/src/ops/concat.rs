@@ -87,14 +87,18 @@ impl Op for Concat {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let y = l.write(0);
         let mut at = 0;
         for i in 0..l.reads() {
             let x = l.read(i);
-            let (group, n, lds, ldd) = (x.layout.group, x.layout.n, x.layout.ld, y.layout.ld);
+            let (layout, n, ldd) = (x.layout, x.layout.n * x.layout.together, y.layout.ld);
             l.kernel([x.span], [y.span], [], [], move |run, s| {
-                copy_rows(run.cpu, run.batch() * group, n, s.read[0], lds, &mut s.write[0][at..], ldd);
+                copy_rows(run.cpu, layout.rows(run.batch()), n, s.read[0], layout.ld, &mut s.write[0][at..], ldd);
             });
             at += n;
         }
@@ -121,11 +125,15 @@ impl Op for Narrow {
         copy(case.batch(), r[0], (from, self.start * size / self.size), &mut w[0], (size, 0), size);
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y) = (l.read(0), l.write(0));
         // `n` is the first dimension, or a multiple of it where the layout keeps more than channels in a row.
-        let at = self.start * y.layout.n / self.size;
-        let (group, n, lds, ldd) = (x.layout.group, y.layout.n, x.layout.ld, y.layout.ld);
+        let n = y.layout.n * y.layout.together;
+        let (at, layout, lds, ldd) = (self.start * n / self.size, x.layout, x.layout.ld, y.layout.ld);
         if x.ints_used() {
             l.kernel([], [], [x.ints], [y.ints], move |run, s| {
                 for (to, from) in
@@ -136,7 +144,7 @@ impl Op for Narrow {
             });
         } else {
             l.kernel([x.span], [y.span], [], [], move |run, s| {
-                copy_rows(run.cpu, run.batch() * group, n, &s.read[0][at..], lds, s.write[0], ldd);
+                copy_rows(run.cpu, layout.rows(run.batch()), n, &s.read[0][at..], lds, s.write[0], ldd);
             });
         }
     }
@@ -161,13 +169,17 @@ impl Op for Widen {
         copy(case.batch(), r[0], (size, 0), &mut w[0], (of, self.start * size / case.reads[0].dims[0]), size);
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y) = (l.read(0), l.write(0));
-        let at = self.start * x.layout.n / l.read_dims(0)[0];
-        let (group, n, lds, ldd, size) = (x.layout.group, x.layout.n, x.layout.ld, y.layout.ld, y.layout.sample());
+        let n = x.layout.n * x.layout.together;
+        let (at, from, to) = (self.start * n / l.read_dims(0)[0], x.layout, y.layout);
         l.kernel([x.span], [y.span], [], [], move |run, s| {
-            s.write[0][..run.batch() * size].fill(0.0);
-            copy_rows(run.cpu, run.batch() * group, n, s.read[0], lds, &mut s.write[0][at..], ldd);
+            s.write[0][..to.size(run.batch())].fill(0.0);
+            copy_rows(run.cpu, from.rows(run.batch()), n, s.read[0], from.ld, &mut s.write[0][at..], to.ld);
         });
     }
 }

@@ -13,7 +13,7 @@
 //! needs inputs along the lanes and transposes each tap of W into scratch first.
 
 use gradus_kernels::Span;
-use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pointwise::Finish;
@@ -75,11 +75,12 @@ impl Sizes<'_> {
         Cost { flops: 2 * products as u64, bytes: case.bytes() }
     }
 
-    /// The kernel's description of it, with the distances between rows of x, W and y.
-    fn kernel(&self, ldx: usize, ldw: usize, ldy: usize) -> Conv {
+    /// The kernel's description of it, from how x, W and y lie.
+    fn kernel(&self, x: Layout, w: Layout, y: Layout) -> Conv {
         let Window { kernel: (kh, kw), stride, padding } = self.window;
+        let (ldx, ldw, ldy, interleaved) = (x.ld, w.ld, y.ld, x.together > 1);
         let (ci, h, w, co) = (self.x[0], self.x[1], self.x[2], self.y[0]);
-        Conv { batch: self.batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy }
+        Conv { batch: self.batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy, interleaved }
     }
 }
 
@@ -120,10 +121,18 @@ impl Op for Conv2d {
         w[0].iter_mut().for_each(|y| *y = super::map::value(self.map, *y));
     }
 
+    fn columns(&self, case: &Case) -> usize {
+        case.writes[0].dims[0]
+    }
+
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, w, y, map) = (l.read(0), l.read(1), l.write(0), self.map);
         let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.write_dims(0) };
-        let conv = sizes.kernel(x.layout.ld, w.layout.ld, y.layout.ld);
+        let conv = sizes.kernel(x.layout, w.layout, y.layout);
         if l.reads() == 3 {
             let b = l.read(2);
             l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
@@ -167,6 +176,29 @@ fn bordered(window: &Window, x: &[usize]) -> usize {
 }
 
 impl WeightGrad {
+    /// The kernels for interleaved images.
+    fn lower_interleaved(&self, l: &mut Lower<'_>, mut conv: Conv) {
+        let (x, dy, dw, scratch, gradient) = (l.read(0), l.read(1), l.write(0), l.scratch(), l.gradient());
+        let (mut x_span, mut partials, layout) = (x.span, scratch, x.layout);
+        let bordered = layout.together * bordered(&self.window, l.read_dims(0));
+        if bordered > 0 {
+            let Conv { h, w, ci, ldx, padding, .. } = conv;
+            // The first numbers of the scratch, which has as many as the batch wants of both.
+            let blocks = scratch.len / (bordered + layout.together * dw.layout.group * dw.layout.n);
+            x_span = Span { len: blocks * bordered, ..scratch };
+            partials = Span { start: scratch.start + x_span.len, len: scratch.len - x_span.len, ..scratch };
+            let n = ci * layout.together;
+            l.kernel([x.span], [x_span], [], [], move |run, s| {
+                add_border(run.cpu, layout.blocks(run.batch()), [h, w, n], s.read[0], ldx, padding, s.write[0]);
+            });
+            conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: n, ..conv };
+        }
+        l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {
+            let (conv, [dw, partials]) = (Conv { batch: run.batch(), ..conv }, s.write);
+            interleaved::conv2d_weight_grad(run.cpu, &conv, s.read[0], s.read[1], partials, dw, gradient.adds(run));
+        });
+    }
+
     fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
         Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.reads[1].dims }
     }
@@ -193,15 +225,30 @@ impl Op for WeightGrad {
     }
 
     fn scratch(&self, case: &Case) -> usize {
-        let dw = layout(case.writes[0]);
+        let (x, dw) = (layout(case.reads[0]), layout(case.writes[0]));
+        if x.together > 1 {
+            let of_block = bordered(&self.window, &case.reads[0].dims) + dw.group * dw.n;
+            return x.blocks(case.batch()) * x.together * of_block;
+        }
         let partials = if by_image(dw) { dw.sample() } else { 0 };
         case.batch() * (bordered(&self.window, &case.reads[0].dims) + partials)
+    }
+
+    fn columns(&self, case: &Case) -> usize {
+        case.writes[0].dims[0]
+    }
+
+    fn interleaves(&self, case: &Case) -> bool {
+        self.window.padding == (0, 0) || bordered(&self.window, &case.reads[0].dims) > 0
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, dy, dw, scratch) = (l.read(0), l.read(1), l.write(0), l.scratch());
         let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.read_dims(1) };
-        let mut conv = sizes.kernel(x.layout.ld, dw.layout.ld, dy.layout.ld);
+        let mut conv = sizes.kernel(x.layout, dw.layout, dy.layout);
+        if conv.interleaved {
+            return self.lower_interleaved(l, conv);
+        }
         let (mut x_span, mut image_x, mut partials) = (x.span, x.layout.sample(), scratch);
         let bordered = bordered(&self.window, l.read_dims(0));
         if bordered > 0 {
@@ -272,10 +319,18 @@ impl Op for InputGrad {
         w[0] * lanes(w[1]) * w[2] * w[3]
     }
 
+    fn columns(&self, case: &Case) -> usize {
+        case.writes[0].dims[0]
+    }
+
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, w, dx, wt) = (l.read(0), l.read(1), l.write(0), l.scratch());
         let sizes = Sizes { window: self.window, batch: 0, x: l.write_dims(0), y: l.read_dims(0) };
-        let conv = sizes.kernel(dx.layout.ld, w.layout.ld, dy.layout.ld);
+        let conv = sizes.kernel(dx.layout, w.layout, dy.layout);
         let (ci, co, ldw, ldwt) = (conv.ci, conv.co, conv.ldw, lanes(conv.ci));
         let t = Transpose {
             samples: conv.kh * conv.kw,

@@ -8,7 +8,7 @@ use gradus_kernels::dropout::{self, dropout, kept, threshold};
 
 use super::{Case, Cost, Op};
 use crate::exec::Step;
-use crate::exec::cpu::Lower;
+use crate::exec::cpu::{Layout, Lower};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -55,13 +55,19 @@ impl Op for Dropout {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y) = (l.read(0), l.write(0));
-        let (group, n, ld) = (x.layout.group, x.layout.n, x.layout.ld);
+        let Layout { group, n, ld, together, .. } = x.layout;
+        let interleaved = together > 1;
         let op = Dropout { ..*self };
         l.kernel([x.span], [y.span], [], [], move |run, s| {
             let (key, step) = (run.step.key, op.word(run.step));
-            let d = dropout::Dropout { first: run.step.before, samples: run.batch(), group, n, ld, key, step, p: op.p };
+            let (first, samples, p) = (run.step.before, run.batch(), op.p);
+            let d = dropout::Dropout { first, samples, group, n, ld, key, step, p, interleaved };
             dropout(run.cpu, &d, s.read[0], s.write[0]);
         });
     }

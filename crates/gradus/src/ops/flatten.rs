@@ -2,7 +2,7 @@
 //!
 //! In torch's order nothing moves. The CPU keeps images with channels innermost: each sample is a transpose.
 
-use gradus_kernels::layout::{Transpose, transpose};
+use gradus_kernels::layout::{Transpose, deinterleave, interleave, transpose};
 
 use super::{Case, Cost, Op};
 use crate::exec::cpu::{Layout, Lower, layout};
@@ -42,7 +42,7 @@ fn to_vector(image: Layout, vector: Layout) -> Transpose {
 /// Whether a sample's numbers lie in torch's order in both: images of one channel, or of one pixel.
 fn same_order(image: &Info, vector: &Info) -> bool {
     let (image, vector) = (layout(image), layout(vector));
-    (image.n == 1 || image.group == 1) && image.sample() == vector.sample()
+    image.together == 1 && (image.n == 1 || image.group == 1) && image.sample() == vector.sample()
 }
 
 #[derive(Debug)]
@@ -65,8 +65,18 @@ impl Op for Flatten {
         w[0].copy_from_slice(r[0]);
     }
 
+    fn interleaves(&self, case: &Case) -> bool {
+        case.reads[0].is_image() != case.writes[0].is_image()
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y) = (l.read(0), l.write(0));
+        if x.layout.together > 1 {
+            let (image, ld) = ([x.layout.n, x.layout.group], y.layout.ld);
+            return l.kernel([x.span], [y.span], [], [], move |run, s| {
+                deinterleave(run.cpu, run.batch(), image, s.read[0], s.write[0], ld);
+            });
+        }
         let t = to_vector(x.layout, y.layout);
         l.kernel([x.span], [y.span], [], [], move |run, s| {
             transpose(run.cpu, &Transpose { samples: run.batch(), ..t }, s.read[0], s.write[0]);
@@ -94,8 +104,19 @@ impl Op for Unflatten {
         w[0].copy_from_slice(r[0]);
     }
 
+    fn interleaves(&self, case: &Case) -> bool {
+        case.reads[0].is_image() != case.writes[0].is_image()
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, dx) = (l.read(0), l.write(0));
+        if dx.layout.together > 1 {
+            let (image, ld) = ([dx.layout.n, dx.layout.group], dy.layout.ld);
+            return l.kernel([dy.span], [dx.span], [], [], move |run, s| {
+                let [dy] = s.read;
+                interleave(run.cpu, run.batch(), image, |i| &dy[i * ld..], s.write[0]);
+            });
+        }
         let t = to_vector(dx.layout, dy.layout);
         let back = Transpose {
             samples: 0,

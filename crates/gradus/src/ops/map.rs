@@ -113,11 +113,15 @@ impl Op for Apply {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y, f) = (l.read(0), l.write(0), self.0);
-        let size = x.layout.sample();
+        let layout = x.layout;
         l.kernel([x.span], [y.span], [], [], move |run, s| {
-            let len = run.batch() * size;
+            let len = layout.size(run.batch());
             map(run.cpu, f, &s.read[0][..len], &mut s.write[0][..len]);
         });
     }
@@ -145,11 +149,15 @@ impl Op for Grad {
         multiply_derivative(self.0, r.first(), &mut w[0]);
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (y, dy, dx, f) = (l.read(0), l.read(1), l.write(0), self.0);
-        let size = y.layout.sample();
+        let layout = y.layout;
         l.kernel([y.span, dy.span], [dx.span], [], [], move |run, s| {
-            let len = run.batch() * size;
+            let len = layout.size(run.batch());
             map_grad(run.cpu, f, &s.read[0][..len], &s.read[1][..len], &mut s.write[0][..len]);
         });
     }

@@ -31,11 +31,12 @@ impl Emit<'_> {
     }
 }
 
-/// The kernel's description of it, for no samples yet.
-fn kernel(window: Window, x: &[usize], ldx: usize, ldy: usize) -> pooling::Window {
+/// The kernel's description of it, for no samples yet. Interleaved samples are channels to it.
+fn kernel(window: Window, x: &[usize], of_x: Layout, of_y: Layout) -> pooling::Window {
     let Window { kernel, stride, padding } = window;
+    let (ldx, ldy) = (of_x.ld, of_y.ld);
     // Whole registers are quicker: what lies in the padding is pooled too, and never looked at.
-    let c = x[0].next_multiple_of(LANES).min(ldx).min(ldy);
+    let c = (x[0] * of_x.together).next_multiple_of(LANES).min(ldx).min(ldy);
     pooling::Window { batch: 0, c, h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
 }
 
@@ -78,12 +79,17 @@ impl Op for MaxPool2d {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y, at) = (l.read(0), l.write(0), l.write(1));
         check(at.layout, y.layout);
-        let p = kernel(self.window, l.read_dims(0), x.layout.ld, y.layout.ld);
+        let layout = y.layout;
+        let p = kernel(self.window, l.read_dims(0), x.layout, y.layout);
         l.kernel([x.span], [y.span], [], [at.ints], move |run, s| {
-            let p = pooling::Window { batch: run.batch(), ..p };
+            let p = pooling::Window { batch: layout.blocks(run.batch()), ..p };
             let ([y], [at]) = (s.write, s.int_write);
             pooling::max_pool2d(run.cpu, &p, s.read[0], y, at);
         });
@@ -124,15 +130,20 @@ impl Op for Grad {
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, at, dx) = (l.read(0), l.read(1), l.write(0));
         check(at.layout, dy.layout);
-        let p = kernel(self.window, l.write_dims(0), dx.layout.ld, dy.layout.ld);
+        let layout = dy.layout;
+        let p = kernel(self.window, l.write_dims(0), dx.layout, dy.layout);
         let relu = self.relu;
         let y = if relu { l.read(2) } else { dy };
         assert_eq!(y.layout, dy.layout, "gradients lie as the numbers do");
         l.kernel([dy.span, y.span], [dx.span], [at.ints], [], move |run, s| {
-            let p = pooling::Window { batch: run.batch(), ..p };
+            let p = pooling::Window { batch: layout.blocks(run.batch()), ..p };
             let ([dy, y], [dx]) = (s.read, s.write);
             pooling::max_pool2d_grad(run.cpu, &p, dy, s.int_read[0], relu.then_some(y), dx);
         });

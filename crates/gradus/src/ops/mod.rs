@@ -62,6 +62,17 @@ pub trait Op: Debug + Send + Sync {
         Alike::All
     }
 
+    /// Whether it takes its images interleaved too ([`Layout::together`](crate::exec::cpu::Layout::together)).
+    fn interleaves(&self, _case: &Case) -> bool {
+        false
+    }
+
+    /// How many numbers of what it writes are side by side in its products: channels. 0 where it has no products, or none that
+    /// know images.
+    fn columns(&self, _case: &Case) -> usize {
+        0
+    }
+
     /// Whether a sample's numbers depend on the other samples of the batch: such a batch cannot be run in parts.
     fn needs_batch(&self) -> bool {
         false

@@ -4,10 +4,11 @@
 //! ascending. Images: a partial sum per image from 0 over the positions ascending, added in image order to the stored db
 //! (or 0).
 
+use gradus_kernels::conv::interleaved::sum_samples;
 use gradus_kernels::matmul::{Total, sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Op};
-use crate::exec::cpu::{Lower, lanes, layout};
+use crate::exec::cpu::{Layout, Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -44,19 +45,34 @@ impl Op for SumGrad {
 
     fn scratch(&self, case: &Case) -> usize {
         let dy = layout(case.reads[0]);
-        if dy.group > 1 { case.batch() * lanes(dy.n) } else { 0 }
+        match (dy.group, dy.together) {
+            (1, 1) => 0,
+            (_, 1) => case.batch() * lanes(dy.n),
+            _ => dy.blocks(case.batch()) * dy.ld,
+        }
     }
 
     fn can_move(&self, _: &Case) -> bool {
         true
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(), l.scratch());
-        let (group, n, ld) = (dy.layout.group, dy.layout.n, dy.layout.ld);
+        let Layout { group, n, ld, together, .. } = dy.layout;
         l.kernel([dy.span], [db.span, gradient.parameter, partials], [], [], move |run, s| {
             let ([dy], [db, b, partials], batch, total) = (s.read, s.write, run.batch(), gradient.total(run));
             let out = if let Total::Sgd(_) = total { b } else { db };
+            if together > 1 {
+                let partials = &mut partials[..batch.div_ceil(together) * ld];
+                run.cpu.pool.each_row(group, ld, partials, |i, partial| {
+                    sum_rows(run.cpu, group, ld, ld, &dy[i * group * ld..], partial, Total::New);
+                });
+                return sum_samples(run.cpu, batch, 1, n, partials, n, out, total);
+            }
             if group == 1 {
                 return sum_rows(run.cpu, batch, n, ld, dy, out, total);
             }

@@ -174,6 +174,7 @@ impl<'g> Emit<'g> {
             ints,
             source,
             like_input: matches!(source, Source::Input(_)),
+            interleaved: false,
         });
         Value(self.program.values.len() as u32 - 1)
     }

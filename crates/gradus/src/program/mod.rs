@@ -70,6 +70,8 @@ pub struct Info {
     /// Whether it lies in memory as an input does: it is one, or ops link it to one that want their operands alike
     /// ([`Op::alike`]).
     pub like_input: bool,
+    /// Whether the samples of these images lie interleaved: a plan says so, a program does not.
+    pub interleaved: bool,
 }
 
 impl Info {

@@ -51,8 +51,7 @@ impl Arena {
         for (i, life) in lives.iter().enumerate() {
             let Some((from, to)) = *life else { continue };
             let info = &program.values[i];
-            let samples = if info.batched { part } else { 1 };
-            let need = Need { len: samples * layout(info).sample(), from, to };
+            let need = Need { len: layout(info).size(if info.batched { part } else { 1 }), from, to };
             if info.ints {
                 int_needs.push(need);
                 int_of.push(i);

@@ -6,6 +6,8 @@
 //! few channels to half of one, those of data not at all; long rows never lie a large power of two apart.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
+use gradus_kernels::layout::SAMPLES;
+
 use crate::program::Info;
 
 /// Numbers in the widest vector register.
@@ -15,7 +17,7 @@ pub const LANES: usize = 16;
 const FEW: usize = 4;
 
 /// Half a register.
-const HALF: usize = LANES / 2;
+pub(super) const HALF: usize = LANES / 2;
 
 /// A weight of more outputs has them along the lanes.
 const FEW_OUTPUTS: usize = LANES;
@@ -56,15 +58,21 @@ pub struct Layout {
     inner: usize,
     /// A weight (O, I) as O rows of I: torch's order is row after row.
     pub turned: bool,
+    /// How many samples lie interleaved: each number of the rows is a vector with one of each sample. 1 where they do not.
+    pub together: usize,
 }
 
 /// The layout of a value.
 pub fn layout(info: &Info) -> Layout {
     let d = &info.dims;
+    if info.interleaved {
+        let (n, group) = (d[0], d[1] * d[2]);
+        return Layout { group, n, ld: n * SAMPLES, inner: 1, turned: false, together: SAMPLES };
+    }
     if let (false, false, &[outputs, inputs]) = (info.ints, info.batched, &d[..])
         && inputs_along_lanes(outputs, inputs)
     {
-        return Layout { group: outputs, n: inputs, ld: lanes(inputs), inner: outputs, turned: true };
+        return Layout { group: outputs, n: inputs, ld: lanes(inputs), inner: outputs, turned: true, together: 1 };
     }
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
         (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0], info.like_input)),
@@ -73,13 +81,29 @@ pub fn layout(info: &Info) -> Layout {
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
         _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),
     };
-    Layout { group: inner * outer, n, ld, inner, turned: false }
+    Layout { group: inner * outer, n, ld, inner, turned: false, together: 1 }
 }
 
 impl Layout {
-    /// Numbers of a sample with padding.
+    /// Numbers of a sample with padding, where samples lie one after another.
     pub fn sample(&self) -> usize {
+        debug_assert_eq!(self.together, 1, "interleaved samples lie in no place of their own");
         self.group * self.ld
+    }
+
+    /// Numbers of `samples` with padding.
+    pub fn size(&self, samples: usize) -> usize {
+        self.rows(samples) * self.ld
+    }
+
+    /// Rows of `samples`, `ld` apart, of `n` numbers for each of those that lie together.
+    pub fn rows(&self, samples: usize) -> usize {
+        self.blocks(samples) * self.group
+    }
+
+    /// How many times the rows of a group lie in memory, for so many samples.
+    pub fn blocks(&self, samples: usize) -> usize {
+        samples.div_ceil(self.together)
     }
 
     /// How many columns a product should compute. Whole registers are quicker to store than parts, and what comes to lie in the
@@ -95,8 +119,13 @@ impl Layout {
 
     /// The addresses of all numbers of `batch` samples that are not padding.
     pub fn numbers(&self, batch: usize) -> impl Iterator<Item = usize> + use<> {
-        let Layout { group, n, ld, .. } = *self;
-        (0..batch * group).flat_map(move |row| row * ld..row * ld + n)
+        let Layout { group, n, ld, together, .. } = *self;
+        let rows = (0..batch.div_ceil(together)).flat_map(move |block| (0..group).map(move |row| (block, row)));
+        rows.flat_map(move |(block, row)| {
+            let there = together.min(batch - block * together);
+            let row = (block * group + row) * ld;
+            (0..n).flat_map(move |j| row + j * together..row + j * together + there)
+        })
     }
 
     /// Whether a sample is a vector of so few numbers that a call for its copy would take longer than that.
@@ -173,7 +202,9 @@ impl Layout {
 
 impl std::fmt::Display for Layout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.n == self.ld {
+        if self.together > 1 {
+            write!(f, "{}×{}×{}", self.group, self.n, self.together)
+        } else if self.n == self.ld {
             write!(f, "{}×{}", self.group, self.n)
         } else {
             write!(f, "{}×{} in {}", self.group, self.n, self.ld)
@@ -206,6 +237,7 @@ mod tests {
                 ints: false,
                 source: Source::Op,
                 like_input: false,
+                interleaved: false,
             };
             let l = layout(&info);
             let torch: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32).collect();
@@ -227,6 +259,7 @@ mod tests {
             ints: false,
             source: Source::Op,
             like_input: false,
+            interleaved: false,
         };
         let l = layout(&info);
         assert!(l.is_narrow());
@@ -251,6 +284,7 @@ mod tests {
             ints: false,
             source: Source::Op,
             like_input: false,
+            interleaved: false,
         };
         let l = layout(&info);
         let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();

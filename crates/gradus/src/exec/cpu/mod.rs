@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gradus_kernels::layout::interleave;
 use gradus_kernels::{Buffer, Memory, pointwise, reduce};
 
 use super::{Executor, PlanId, PlanKind, Step, Stored, input_of, one_hot, target_of};
@@ -11,6 +12,7 @@ use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
 
 mod arena;
+mod interleave;
 mod layout;
 mod lower;
 mod memory;
@@ -41,6 +43,8 @@ pub struct Cpu {
 pub struct Loaded {
     kind: PlanKind,
     plan: Arc<Plan>,
+    /// The one that the last batch is run with.
+    now: Arc<Plan>,
     work: Buffer,
     ints: Vec<u32>,
 }
@@ -48,21 +52,35 @@ pub struct Loaded {
 impl Loaded {
     /// Memory for one session of `plan`.
     pub fn new(plan: Arc<Plan>, kind: PlanKind) -> Loaded {
-        Loaded { kind, work: Buffer::zeros(plan.work), ints: vec![0; plan.ints], plan }
+        let (work, ints) = plan.memory();
+        Loaded { kind, work: Buffer::zeros(work), ints: vec![0; ints], now: plan.clone(), plan }
+    }
+
+    /// Takes the plan for so many samples.
+    fn choose(&mut self, batch: usize) {
+        let plan = self.plan.of_size(batch);
+        if !Arc::ptr_eq(plan, &self.now) {
+            self.now = plan.clone();
+        }
     }
 
     /// Copies the inputs (and targets) of a batch in.
     pub fn feed(&mut self, machine: &Machine, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
-        for &(value, place) in &self.plan.fed {
-            let info = self.plan.program.info(value);
+        self.choose(batch.len());
+        for &(value, place) in &self.now.fed {
+            let info = self.now.program.info(value);
             let size: usize = info.dims.iter().product();
-            let (start, sample) = (place.span.start, place.layout.sample());
+            let start = place.span.start;
             let mut pack = |array: &[f32]| {
-                let all = &mut self.work[start..][..batch.len() * sample];
+                let all = &mut self.work[start..][..place.layout.size(batch.len())];
+                if place.layout.together > 1 {
+                    let image = [place.layout.n, place.layout.group];
+                    return interleave(machine, batch.len(), image, |i| &array[batch.row(i) * size..], all);
+                }
                 if place.layout.is_narrow() {
                     return place.layout.pack_narrow(array, |row| batch.row(row), all, |x| x);
                 }
-                machine.pool.each_row(GATHER, sample, all, |row, out| {
+                machine.pool.each_row(GATHER, place.layout.sample(), all, |row, out| {
                     place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
                 });
             };
@@ -75,7 +93,8 @@ impl Loaded {
                     Target::Classes { labels, .. } if !info.ints => {
                         let labels = labels.as_slice().expect("standard order");
                         for row in 0..batch.len() {
-                            one_hot(labels[batch.row(row)], &mut self.work[start + row * sample..][..size]);
+                            let at = start + row * place.layout.sample();
+                            one_hot(labels[batch.row(row)], &mut self.work[at..][..size]);
                         }
                     }
                     Target::Classes { labels, .. } => {
@@ -95,27 +114,33 @@ impl Loaded {
     }
 
     /// Copies raw samples of one input in, in torch's order.
-    pub fn feed_input(&mut self, value: Value, samples: &[f32]) {
-        let (Some(place), info) = (self.plan.places[value.index()], self.plan.program.info(value)) else { return };
-        let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
-        let all = &mut self.work[place.span.start..][..samples.len() / size * sample];
+    pub fn feed_input(&mut self, machine: &Machine, value: Value, samples: &[f32]) {
+        let size = self.plan.program.info(value).dims.iter().product::<usize>();
+        let batch = samples.len() / size;
+        self.choose(batch);
+        let Some(place) = self.now.places[value.index()] else { return };
+        let all = &mut self.work[place.span.start..][..place.layout.size(batch)];
+        if place.layout.together > 1 {
+            let image = [place.layout.n, place.layout.group];
+            return interleave(machine, batch, image, |i| &samples[i * size..], all);
+        }
         if place.layout.is_narrow() {
             return place.layout.pack_narrow(samples, |row| row, all, |x| x);
         }
-        for (x, out) in samples.chunks_exact(size).zip(all.chunks_exact_mut(sample)) {
+        for (x, out) in samples.chunks_exact(size).zip(all.chunks_exact_mut(place.layout.sample())) {
             place.layout.pack(x, out, |x| x);
         }
     }
 
     /// Runs over a store that is only read.
     pub fn run_shared(&mut self, first: Phase, last: Phase, machine: &Machine, step: &Step, store: &[f32]) {
-        self.plan.run(first, last, machine, step, &mut Memory::shared(store, &mut self.work, &mut self.ints));
+        self.now.run(first, last, machine, step, &mut Memory::shared(store, &mut self.work, &mut self.ints));
     }
 
     /// Copies a value of the work memory out, in torch's order.
     pub fn read<T>(&self, value: Value, batch: usize, out: &mut [T], convert: impl Fn(f32) -> T + Copy) {
-        let place = self.plan.places[value.index()].expect("the value is part of the plan");
-        let info = self.plan.program.info(value);
+        let place = self.now.places[value.index()].expect("the value is part of the plan");
+        let info = self.now.program.info(value);
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
         let rows = if info.batched { batch } else { 1 };
         let (all, out) = (&self.work[place.span.start..][..rows * sample], &mut out[..rows * size]);
@@ -129,7 +154,7 @@ impl Loaded {
 
     /// One number.
     pub fn number(&self, value: Value) -> f64 {
-        let place = self.plan.places[value.index()].expect("the value is part of the plan");
+        let place = self.now.places[value.index()].expect("the value is part of the plan");
         f64::from(self.work[place.span.start])
     }
 
@@ -172,7 +197,7 @@ impl Executor for Cpu {
     fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
         let loaded = &mut self.plans[plan.0];
         let memory = &mut Memory::new(&mut self.store, &mut loaded.work, &mut loaded.ints);
-        loaded.plan.run(first, last, &self.machine, step, memory);
+        loaded.now.run(first, last, &self.machine, step, memory);
     }
 
     fn read(&self, plan: PlanId, value: Value, batch: usize, out: &mut [f32]) {
@@ -188,7 +213,7 @@ impl Executor for Cpu {
 
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
         let loaded = &mut self.plans[plan.0];
-        let Some(place) = loaded.plan.places[value.index()] else { return };
+        let Some(place) = loaded.now.places[value.index()] else { return };
         let info = loaded.plan.program.info(value);
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
         for (row, x) in data.chunks_exact(size).enumerate() {
@@ -213,8 +238,9 @@ impl Executor for Cpu {
         (self.layout, self.store) = (layout, store);
         // Buffers have moved: the plans point to where they were.
         for loaded in &mut self.plans {
-            loaded.plan =
-                Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, loaded.plan.batch, loaded.kind));
+            let Loaded { plan, kind, .. } = loaded;
+            *plan = Arc::new(Plan::new(plan.program.clone(), &self.layout, plan.batch, *kind));
+            loaded.now = plan.clone();
         }
     }
 
@@ -250,7 +276,7 @@ impl Executor for Cpu {
             self.run(plan, Phase::Backward, Phase::Backward, step);
             return self.update(optimizer, update);
         };
-        let Loaded { plan, work, ints, .. } = &mut self.plans[plan.0];
+        let Loaded { now: plan, work, ints, .. } = &mut self.plans[plan.0];
         let memory = &mut Memory::new(&mut self.store, work, ints);
         plan.run_with(Some(sgd), Phase::Backward, Phase::Backward, &self.machine, step, memory);
         let (params, grads, _) = self.layout.for_update(&mut self.store);
@@ -269,7 +295,7 @@ impl Executor for Cpu {
 
     fn bytes(&self, plan: PlanId) -> (usize, usize) {
         let plan = &self.plans[plan.0].plan;
-        (4 * self.store.len(), 4 * (plan.work + plan.ints))
+        (4 * self.store.len(), plan.bytes())
     }
 
     fn capacity(&self, plan: PlanId) -> usize {

@@ -4,10 +4,12 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
+use gradus_kernels::layout::SAMPLES;
 use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
 use super::arena::{Arena, part_of};
+use super::interleave::interleaved;
 use super::layout::layout;
 use super::lower::{Kernel, Lower, Place, Run};
 use super::store::StoreLayout;
@@ -18,14 +20,16 @@ use crate::program::{Node, Phase, Program, Source, Value};
 /// A lowered program. It holds no numbers: any number of sessions run it over memory of their own.
 pub struct Plan {
     pub(super) program: Arc<Program>,
+    /// The plan for a few samples, where they would leave lanes of this one empty.
+    few: Option<Arc<Plan>>,
     pub(super) places: Vec<Option<Place>>,
     /// The inputs and targets of a batch.
     pub(super) fed: Vec<(Value, Place)>,
     /// The largest batch, and how much of it is run at a time.
     pub(super) batch: usize,
     part: usize,
-    pub(super) work: usize,
-    pub(super) ints: usize,
+    work: usize,
+    ints: usize,
     kernels: Vec<Kernel>,
     /// Where each phase ends among the kernels.
     ends: [usize; 3],
@@ -34,6 +38,9 @@ pub struct Plan {
     nodes: Vec<Node>,
     kind: PlanKind,
 }
+
+/// So many samples have a plan of their own where this one interleaves them.
+const FEW: usize = 4;
 
 impl std::fmt::Debug for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,20 +51,35 @@ impl std::fmt::Debug for Plan {
 impl Plan {
     /// Lowers a program for batches of at most `batch` samples.
     pub fn new(program: Arc<Program>, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
+        let marked = if kind == PlanKind::Fused { interleaved(&program, batch) } else { None };
+        let Some(marked) = marked else { return Plan::of(program.clone(), &program, store, batch, kind) };
+        let mut plan = Plan::of(program.clone(), &marked, store, batch, kind);
+        // A part of a batch that trains goes on from the last one, wherever that has left its sums.
+        if marked.nodes.iter().all(|n| n.phase != Phase::Backward) {
+            plan.few = Some(Arc::new(Plan::of(program.clone(), &program, store, FEW.min(batch), kind)));
+        }
+        plan
+    }
+
+    /// Lowers `program` with the marks of images that `marked` has.
+    fn of(source: Arc<Program>, program: &Program, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
         let mut nodes = match kind {
             PlanKind::Stepwise => program.nodes.clone(),
-            PlanKind::Fused => fuse(&program),
+            PlanKind::Fused => fuse(program),
         };
         let trains = kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward);
         if trains {
-            gradients_last(&program, &mut nodes);
+            gradients_last(program, &mut nodes);
         }
-        let lives = lifetimes(&program, &nodes, kind);
+        let lives = lifetimes(program, &nodes, kind);
         let mut part = batch;
-        let mut arena = Arena::new(&program, &nodes, &lives, batch, part);
+        let mut arena = Arena::new(program, &nodes, &lives, batch, part);
         if trains {
             part = part_of(&nodes, batch, arena.floats, store.numbers());
-            arena = Arena::new(&program, &nodes, &lives, batch, part);
+            if program.values.iter().any(|info| info.interleaved) {
+                part = part.next_multiple_of(SAMPLES).min(batch);
+            }
+            arena = Arena::new(program, &nodes, &lives, batch, part);
         }
         let Arena { mut places, views, scratch, floats, ints } = arena;
         for (place, info) in places.iter_mut().zip(&program.values) {
@@ -70,7 +92,7 @@ impl Plan {
         let mut ends = [0; 3];
         let mut moved = Vec::new();
         for (i, (node, scratch)) in nodes.iter().zip(scratch).enumerate() {
-            let moves = if trains && part == batch { parameter_of(&program, &nodes, i, batch) } else { None };
+            let moves = if trains && part == batch { parameter_of(program, &nodes, i, batch) } else { None };
             moved.extend(moves);
             if !node.writes.iter().any(|v| views.contains(&v.index())) {
                 let (infos, kernels) = (&program.values, &mut kernels);
@@ -84,7 +106,19 @@ impl Plan {
         let left = store.trained_but(&moved);
         let is_fed = |v: &Value| matches!(program.info(*v).source, Source::Input(_) | Source::Target(_));
         let fed = program.used().into_iter().filter(is_fed).filter_map(|v| Some((v, places[v.index()]?))).collect();
-        Plan { program, places, fed, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
+        let few = None;
+        Plan { program: source, few, places, fed, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
+    }
+
+    /// The plan to run so many samples with.
+    pub(super) fn of_size(self: &Arc<Self>, batch: usize) -> &Arc<Plan> {
+        self.few.as_ref().filter(|few| batch <= few.batch).unwrap_or(self)
+    }
+
+    /// Numbers, and whole numbers, of the work memory that it and the one for a few samples want.
+    pub(super) fn memory(&self) -> (usize, usize) {
+        let few = self.few.as_ref().map_or((0, 0), |few| few.memory());
+        (self.work.max(few.0), self.ints.max(few.1))
     }
 
     /// How many samples of the largest batch it runs at a time.
@@ -94,7 +128,8 @@ impl Plan {
 
     /// Bytes of work memory that a session of it needs.
     pub fn bytes(&self) -> usize {
-        4 * (self.work + self.ints)
+        let (floats, ints) = self.memory();
+        4 * (floats + ints)
     }
 
     /// Runs the kernels of the phases from `first` to `last`.

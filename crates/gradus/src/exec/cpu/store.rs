@@ -30,6 +30,7 @@ fn stored(dims: &[usize]) -> Layout {
         ints: false,
         source: Source::Op,
         like_input: false,
+        interleaved: false,
     })
 }
 
