@@ -210,10 +210,13 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
         ["Conv2d 6 5", "Tanh", "MaxPool2d 2", "Dropout 0.3", "Conv2d 16 5 padding=1", "ReLU", "Flatten", "Linear 10"];
     let (mse, digits) = digit_net(&layers, "MSELoss", 130);
     let (l1, _) = digit_net(&layers, "L1Loss", 2);
+    let layers = layers.map(|l| if l == "MaxPool2d 2" { "AvgPool2d 3 stride=2 padding=1" } else { l });
+    let (means, _) = digit_net(&layers, "MSELoss", 2);
     let (norm, _) = digit_net(&["Conv2d 6 5", "BatchNorm2d", "ReLU", "Flatten", "Linear 10"], "CrossEntropyLoss", 2);
     for (graph, data, parts) in [
         (mse, &digits, true),
         (l1, &digits, true),
+        (means, &digits, true),
         (norm, &digits, false),
         (pair_graph("net1"), &pairs(130, 2).train, true),
         (pair_graph("net2_digits"), &pairs(130, 2).train, false), // a shared tower

@@ -52,6 +52,8 @@ const IMAGE_LAYERS: &[&[&str]] = &[
     &["Identity", "Conv2d 3 3 padding=1", "ReLU", "MaxPool2d 3 stride=1 padding=1"],
     &["MaxPool2d 3 stride=1 padding=1", "Tanh"],
     &["Conv2d 5 2 padding=1", "ReLU", "MaxPool2d 2 stride=1"],
+    &["AvgPool2d 3 stride=1 padding=1", "Tanh"],
+    &["Conv2d 5 2 padding=1", "ReLU", "AvgPool2d 2 stride=1"],
     &["Dropout 0.4", "Sigmoid"],
     &["Conv2d 2 3 padding=1", "BatchNorm2d", "ReLU"],
     &["BatchNorm2d"],

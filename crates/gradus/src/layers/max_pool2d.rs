@@ -6,9 +6,8 @@
 //!
 //! Backward: dx = Σ dy of the windows whose largest number it is.
 
-use super::{Back, Declare, Layer, Pair, shape_text};
+use super::{Back, Declare, Layer, Pair};
 use crate::error::Result;
-use crate::fail;
 use crate::ops::Window;
 use crate::program::{Emit, Value};
 use crate::spec::{ArgKind, Def, Spec, optional, required};
@@ -82,13 +81,7 @@ impl Layer for MaxPool2d {
     }
 
     fn declare(&self, x: &[usize], _: &mut Declare) -> Result<Vec<usize>> {
-        let (kernel, padding) = (self.kernel_size, self.padding);
-        // A window of nothing but padding would have no largest number.
-        if padding.0 > kernel.0 / 2 || padding.1 > kernel.1 / 2 {
-            let (kernel, padding) = (shape_text(&[kernel.0, kernel.1]), shape_text(&[padding.0, padding.1]));
-            fail!(Argument, "MaxPool2d: the padding is {padding}, more than half of the kernel, {kernel}");
-        }
-        let (h, w) = self.window().fit("MaxPool2d", x)?;
+        let (h, w) = self.window().fit_pooling("MaxPool2d", x)?;
         Ok(vec![x[0], h, w])
     }
 

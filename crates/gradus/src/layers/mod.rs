@@ -15,6 +15,7 @@ use crate::program::{Emit, Value};
 use crate::spec::{Def, Spec};
 
 mod activation;
+mod avg_pool2d;
 mod batch_norm;
 mod conv2d;
 mod dropout;
@@ -31,6 +32,7 @@ mod tanh;
 pub(crate) mod testing;
 
 pub use activation::{Activation, Scalar};
+pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d};
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
@@ -49,6 +51,7 @@ pub static LAYERS: &[&Def<dyn Layer>] = &[
     &Linear::DEF,
     &Conv2d::DEF,
     &MaxPool2d::DEF,
+    &AvgPool2d::DEF,
     &Flatten::DEF,
     &ReLU::DEF,
     &LeakyReLU::DEF,

@@ -8,7 +8,7 @@
 use gradus_kernels::pooling;
 
 use super::{Alike, Case, Cost, Map, Op, Window};
-use crate::exec::cpu::{LANES, Layout, Lower};
+use crate::exec::cpu::{Layout, Lower};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -29,15 +29,6 @@ impl Emit<'_> {
         self.op(Grad { window, x, y, relu: false }, &[dy, at], &[dx]);
         dx
     }
-}
-
-/// The kernel's description of it, for no samples yet. Interleaved samples are channels to it.
-fn kernel(window: Window, x: &[usize], of_x: Layout, of_y: Layout) -> pooling::Window {
-    let Window { kernel, stride, padding } = window;
-    let (ldx, ldy) = (of_x.ld, of_y.ld);
-    // Whole registers are quicker: what lies in the padding is pooled too, and never looked at.
-    let c = (x[0] * of_x.together).next_multiple_of(LANES).min(ldx).min(ldy);
-    pooling::Window { batch: 0, c, h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
 }
 
 /// The kernels keep positions as they keep numbers.
@@ -87,7 +78,7 @@ impl Op for MaxPool2d {
         let (x, y, at) = (l.read(0), l.write(0), l.write(1));
         check(at.layout, y.layout);
         let layout = y.layout;
-        let p = kernel(self.window, l.read_dims(0), x.layout, y.layout);
+        let p = self.window.pooling(l.read_dims(0), x.layout, y.layout);
         l.kernel([x.span], [y.span], [], [at.ints], move |run, s| {
             let p = pooling::Window { batch: layout.blocks(run.batch()), ..p };
             let ([y], [at]) = (s.write, s.int_write);
@@ -138,7 +129,7 @@ impl Op for Grad {
         let (dy, at, dx) = (l.read(0), l.read(1), l.write(0));
         check(at.layout, dy.layout);
         let layout = dy.layout;
-        let p = kernel(self.window, l.write_dims(0), dx.layout, dy.layout);
+        let p = self.window.pooling(l.write_dims(0), dx.layout, dy.layout);
         let relu = self.relu;
         let y = if relu { l.read(2) } else { dy };
         assert_eq!(y.layout, dy.layout, "gradients lie as the numbers do");

@@ -17,6 +17,7 @@ use crate::program::{Info, Value};
 
 mod add;
 mod apply;
+mod avg_pool2d;
 mod batch_norm;
 mod concat;
 mod conv2d;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use gradus_kernels::pooling;
+
 use crate::error::Result;
+use crate::exec::cpu::{LANES, Layout};
 use crate::fail;
 use crate::layers::shape_text;
 
@@ -47,6 +50,30 @@ impl Window {
             );
         }
         Ok(self.outputs(h, w))
+    }
+
+    /// The same for a pooling, whose padding is at most half of the kernel, as torch wants it: no window lies outside of the image,
+    /// where it would have no largest number.
+    ///
+    /// # Errors
+    /// Those of [`Window::fit`], and [`Kind::Argument`](crate::error::Kind::Argument) for a larger padding.
+    pub(crate) fn fit_pooling(&self, layer: &str, x: &[usize]) -> Result<(usize, usize)> {
+        let (kernel, padding) = (self.kernel, self.padding);
+        if padding.0 > kernel.0 / 2 || padding.1 > kernel.1 / 2 {
+            let (kernel, padding) = (shape_text(&[kernel.0, kernel.1]), shape_text(&[padding.0, padding.1]));
+            fail!(Argument, "{layer}: the padding is {padding}, more than half of the kernel, {kernel}");
+        }
+        self.fit(layer, x)
+    }
+
+    /// The kernels' description of a pooling of images of shape `x` (C, H, W), for no samples yet. Interleaved samples are
+    /// channels to it.
+    pub(super) fn pooling(self, x: &[usize], of_x: Layout, of_y: Layout) -> pooling::Window {
+        let Window { kernel, stride, padding } = self;
+        let (ldx, ldy) = (of_x.ld, of_y.ld);
+        // Whole registers are quicker: what lies in the padding is pooled too, and never looked at.
+        let c = (x[0] * of_x.together).next_multiple_of(LANES).min(ldx).min(ldy);
+        pooling::Window { batch: 0, c, h: x[1], w: x[2], kernel, stride, padding, ldx, ldy }
     }
 
     /// Height and width of what it gives on images that it fits: ⌊(size + 2·padding − kernel)/stride⌋ + 1.

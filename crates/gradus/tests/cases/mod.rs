@@ -128,10 +128,10 @@ pub fn layer_case(name: &str, n: u64) -> LayerCase {
             }
             (text, vec![d.from(1, 3), image.0, image.1])
         }
-        "MaxPool2d" => {
+        "MaxPool2d" | "AvgPool2d" => {
             // Padding beyond half a window would be windows of nothing.
             let [kernel, stride, padding, image] = window(d, |k| k / 2);
-            let mut text = format!("MaxPool2d {}", pair(kernel));
+            let mut text = format!("{name} {}", pair(kernel));
             if stride != kernel {
                 text += &format!(" stride={}", pair(stride));
             }

@@ -203,5 +203,17 @@ pub fn networks() -> Vec<Network> {
         .loss("second", "right:5", "digits[1]", CE, 0.3)
         .loss("far", "left", "digits[1]", "L1Loss", 0.7);
     all.push(net.on("batch norm and dropout in a shared tower", pairs(8)));
+    // Means of what a ReLU and a tanh give, with and without padding, and of images as they come.
+    let tower =
+        &["Conv2d 3 3", "ReLU", "AvgPool2d 2", "Conv2d 4 3 padding=1", "Tanh", "AvgPool2d 3 stride=2 padding=1"];
+    let net = Written::default()
+        .branch("left", &["pair[0]"], tower)
+        .share("right", &["pair[1]"], "left")
+        .branch("small", &["pair"], &["AvgPool2d 3x2 stride=2"])
+        .branch("head", &["left", "right"], &["Flatten", "Linear 2"])
+        .branch("far", &["small"], &["Flatten", "Linear 2"])
+        .loss("target", "head", "larger", CE, 1.0)
+        .loss("far", "far", "larger", CE, 0.5);
+    all.push(net.on("means", pairs(10)));
     all
 }

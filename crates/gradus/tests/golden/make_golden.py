@@ -161,6 +161,10 @@ LAYERS = [
     (dict(layer="BatchNorm2d"), (2, 3, 3, 4), dict(mode="infer")),
     (dict(layer="Dropout", p=0.5), VECTORS, dict(mode="infer")),
     (dict(layer="Dropout", p=0.2), (2, 2, 3, 3), dict(mode="infer")),
+    (dict(layer="AvgPool2d", kernel_size=2), (2, 3, 7, 6), {}),
+    (dict(layer="AvgPool2d", kernel_size=3, stride=2, padding=1), (2, 2, 7, 8), {}),
+    (dict(layer="AvgPool2d", kernel_size=3, stride=1), (2, 2, 6, 5), {}),
+    (dict(layer="AvgPool2d", kernel_size=[2, 3], stride=[1, 2], padding=[1, 0]), (3, 1, 5, 8), {}),
 ]
 INFERRED = {"Linear": "in_features", "Conv2d": "in_channels", "BatchNorm1d": "num_features", "BatchNorm2d": "num_features"}
 
