@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PAIR_NETS, disk, disk_net, on, pair_graph, pairs};
+use common::{PAIR_NETS, digit_net, disk, disk_net, on, pair_graph, pairs};
 use gradus::data::Dataset;
 use gradus::data::augment::{Augment, TRANSFORMS};
 use gradus::exec::cpu::Isa;
@@ -79,6 +79,12 @@ fn steps_and_predictions_allocate_nothing() {
     for name in PAIR_NETS {
         check(name, &pair_graph(name), &pairs, 5);
     }
+    let (few, digits) = digit_net(
+        &["Conv2d 3 3 padding=1", "ReLU", "MaxPool2d 2", "Dropout 0.2", "Flatten", "Linear 10"],
+        "CrossEntropyLoss",
+        40,
+    );
+    check("few channels", &few, &digits, 20);
     check_augmented(&pair_graph("net2_digits"), &pairs, 5);
     // Keeping the losses of every step takes no more for many steps than for a few.
     let of_an_epoch = |samples| {

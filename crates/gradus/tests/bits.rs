@@ -11,7 +11,7 @@ use gradus::data::Dataset;
 use gradus::data::augment::Augment;
 use gradus::exec::PlanKind;
 use gradus::exec::cpu::{Isa, Plan, StoreLayout};
-use gradus::model::{ModelFile, Training};
+use gradus::model::{Model, ModelFile, Training};
 use gradus::net::{Graph, Net};
 use gradus::program::{Roots, compile};
 use gradus::spec::Spec;
@@ -228,6 +228,79 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
         let want = steps(&graph, data, &settings);
         for threads in [1, 2] {
             assert_eq!(fit(&graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
+        }
+    }
+}
+
+/// Layers of so few channels that samples lie along the lanes.
+const FEW_CHANNELS: &[&[&str]] = &[
+    &["Conv2d 1 3", "ReLU", "MaxPool2d 2", "Flatten", "Linear 10"],
+    &[
+        "Conv2d 3 3 padding=1",
+        "ReLU",
+        "MaxPool2d 2",
+        "Conv2d 5 3 stride=2",
+        "Tanh",
+        "Dropout 0.2",
+        "Flatten",
+        "Linear 10",
+    ],
+    &[
+        "Conv2d 4 5 padding=2x1",
+        "AvgPool2d 3 stride=2",
+        "Sigmoid",
+        "Conv2d 9 1 bias=false",
+        "ReLU",
+        "Flatten",
+        "Linear 10",
+    ],
+    &["Conv2d 10 2 stride=2", "Conv2d 3 4 stride=1x2", "LeakyReLU", "MaxPool2d 3 padding=1", "Flatten", "Linear 10"],
+];
+
+#[test]
+fn samples_along_the_lanes_give_the_same_bits_in_every_way() {
+    for (i, layers) in FEW_CHANNELS.iter().enumerate() {
+        // Batches of 20, the last of 5.
+        let (graph, data) = digit_net(layers, "CrossEntropyLoss", 45);
+        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
+        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, kind).describe();
+        assert!(plan(PlanKind::Fused).contains("×16 "), "{}", plan(PlanKind::Fused));
+        assert!(!plan(PlanKind::Stepwise).contains("×16 "), "{}", plan(PlanKind::Stepwise));
+        for optimizer in ["SGD lr=0.1", "Adam lr=0.01"] {
+            let settings = Settings { accumulate: 1 + i % 2, ..settings(optimizer) };
+            let want = steps(&graph, &data, &settings);
+            for isa in Isa::available() {
+                for threads in [1, 2, 4] {
+                    assert_eq!(
+                        fit(&graph, isa, threads, &data, &settings),
+                        want,
+                        "{layers:?} on {isa}, {threads} threads"
+                    );
+                }
+            }
+            assert_eq!(resumed(&graph, &data, &settings, &format!("bits-lanes-{i}")), want, "{layers:?}: resumed");
+        }
+    }
+}
+
+#[test]
+fn predictions_of_any_number_are_the_same_bits() {
+    for (i, layers) in FEW_CHANNELS.iter().enumerate() {
+        let (graph, data) = digit_net(layers, "CrossEntropyLoss", 37);
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("any-number-{i}.safetensors"));
+        let mut net = on(&graph, Isa::detect(), 2);
+        net.save(&path).unwrap();
+        let model = Model::load(&path).unwrap();
+        let samples = data.inputs[0].as_slice().unwrap();
+        let size = samples.len() / data.len();
+        let mut one = model.session(1);
+        let want: Vec<f32> = samples.chunks(size).flat_map(|x| one.predict_prepared(x).unwrap().to_vec()).collect();
+        let (mut session, classes) = (model.session(20), want.len() / data.len());
+        for count in [37, 1, 20, 3, 4, 5, 8, 9, 16, 17, 2] {
+            let found = session.predict_prepared(&samples[..count * size]).unwrap().to_vec();
+            assert_eq!(found, want[..count * classes], "{count} samples: {layers:?}");
+            let found = net.predict(&data.range(0..count)).unwrap().to_vec();
+            assert_eq!(found, want[..count * classes], "{count} samples of a batch: {layers:?}");
         }
     }
 }
