@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
-use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::dropout::{Dropout, dropout};
-use gradus_kernels::layout::{Transpose, copy_rows, transpose};
+use gradus_kernels::layout::{SAMPLES, Transpose, copy_rows, deinterleave, interleave, transpose};
 use gradus_kernels::matmul::{Product, Start, Total, matmul, sum_rows, sum_rows_grouped};
 use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad};
 use gradus_kernels::optim::{Adam, Sgd, adam, sgd};
@@ -149,6 +149,43 @@ fn convolutions(cpu: &Cpu, criterion: &mut Criterion) {
                 _ => conv2d_weight_grad(cpu, black_box(&c), &x, &dy, &mut dw, false),
             });
         }
+    }
+}
+
+/// The same for images that lie interleaved, without padding.
+fn interleaved_convolutions(cpu: &Cpu, criterion: &mut Criterion) {
+    for what in ["forward", "input gradient", "weight gradient"] {
+        let mut group = Group::new(criterion, &format!("interleaved conv2d {what}, FLOP"));
+        for [batch, ci, co, size, kernel] in
+            [[64, 1, 1, 28, 3], [50, 1, 6, 28, 5], [16, 3, 3, 26, 3], [16, 6, 6, 26, 3], [16, 17, 17, 26, 3]]
+        {
+            let (h, w, kh, kw, ldw, stride, padding) = (size, size, kernel, kernel, padded(co), (1, 1), (0, 0));
+            let (ldx, ldy) = (SAMPLES * ci, SAMPLES * co);
+            let c = Conv { batch, ci, h, w, co, kh, kw, stride, padding, ldx, ldw, ldy, interleaved: true };
+            let blocks = batch.div_ceil(SAMPLES);
+            let (inputs, outputs) = (blocks * h * w, blocks * c.out_h() * c.out_w());
+            let (x, weights, bias) = (filled(inputs * ldx), filled(kh * kw * ci * ldw), filled(co));
+            let (wt, dy) = (filled(kh * kw * co * padded(ci)), filled(outputs * ldy));
+            let (mut y, mut dx) = (Buffer::zeros(outputs * ldy), Buffer::zeros(inputs * ldx));
+            let (mut dw, mut partials) = (Buffer::zeros(kh * kw * ci * ldw), Buffer::zeros(interleaved::partials(&c)));
+            group.time(format!("{ci}-{co} @{size} k{kernel} x{batch}"), conv_flops(&c), || match what {
+                "forward" => conv2d(cpu, black_box(&c), &x, &weights, Some(&bias), &mut y, Map::ReLU),
+                "input gradient" => conv2d_input_grad(cpu, black_box(&c), &dy, &wt, padded(ci), &mut dx, Map::Identity),
+                _ => interleaved::conv2d_weight_grad(cpu, black_box(&c), &x, &dy, &mut partials, &mut dw, false),
+            });
+        }
+    }
+    let mut group = Group::new(criterion, "interleave");
+    for [batch, planes, pixels] in [[50, 1, 784], [64, 1, 784], [64, 3, 1024]] {
+        let (size, blocks) = (planes * pixels, usize::div_ceil(batch, SAMPLES));
+        let (x, mut y) = (filled(batch * size), Buffer::zeros(blocks * SAMPLES * size));
+        group.time(format!("{planes}×{pixels} x{batch}"), batch * size, || {
+            interleave(cpu, black_box(batch), [planes, pixels], |i| &x[i * size..], &mut y);
+        });
+        let mut back = Buffer::zeros(batch * size);
+        group.time(format!("{planes}×{pixels} x{batch} back"), batch * size, || {
+            deinterleave(cpu, black_box(batch), [planes, pixels], &y, &mut back, size);
+        });
     }
 }
 
@@ -293,7 +330,7 @@ fn main() {
     let (warm_up, time) = (Duration::from_millis(100), Duration::from_millis(400));
     let mut criterion =
         Criterion::default().sample_size(20).warm_up_time(warm_up).measurement_time(time).configure_from_args();
-    for part in [products, convolutions, pooling, pointwise, rows, updates, copies] {
+    for part in [products, convolutions, interleaved_convolutions, pooling, pointwise, rows, updates, copies] {
         part(&cpu, &mut criterion);
     }
     criterion.final_summary();

@@ -176,7 +176,8 @@ mod tests {
             let (mut random, round) = (Random::new(seed), seed as usize);
             let (samples, n, ld) = random.shape();
             let interleaved = round % 2 == 1;
-            let together = if interleaved { SAMPLES } else { 1 };
+            // Some blocks, for some threads.
+            let (together, samples) = if interleaved { (SAMPLES, 5 * samples) } else { (1, samples) };
             let (blocks, ld) = (samples.div_ceil(together), ld + (together - 1) * n);
             let d = Dropout {
                 first: random.size(0, 40),

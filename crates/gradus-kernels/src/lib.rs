@@ -10,6 +10,7 @@
 //!   images (B, C, H, W) is stored with channels innermost and has B·H·W rows of C. What lies between `n` and `ld` is
 //!   padding: a kernel may read it, never lets it reach a number that counts, and may write anything finite there, except
 //!   that gradients of parameters are written on their `n` alone (so that padding in the store stays 0).
+//! * Images of few channels may lie interleaved ([`layout::interleave`]): a row of C vectors, each one number of sixteen samples.
 //!
 //! Letters: `m`, `n` rows and columns of an output, `k` the summed dimension, `ld…` the distance between two rows.
 

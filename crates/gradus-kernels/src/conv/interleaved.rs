@@ -398,24 +398,36 @@ mod tests {
     use crate::optim::Sgd;
     use crate::pointwise::Finish;
 
-    /// Images of `c` channels, `ld` apart, interleaved by definition, pixels `16·c + gap` apart; NaN where there is nothing.
-    fn lay(x: &[f32], samples: usize, pixels: usize, c: usize, ld: usize, gap: usize) -> Vec<f32> {
-        let mut all = vec![f32::NAN; samples.div_ceil(SAMPLES) * pixels * (SAMPLES * c + gap)];
-        for (s, p) in (0..samples).flat_map(|s| (0..pixels).map(move |p| (s, p))) {
-            for j in 0..c {
-                let pixel = (s / SAMPLES * pixels + p) * (SAMPLES * c + gap);
-                all[pixel + j * SAMPLES + s % SAMPLES] = x[(s * pixels + p) * ld + j];
-            }
-        }
-        all
+    /// Images whose pixels of `c` channels lie `ld` apart, and `16·c + gap` apart where they are interleaved.
+    #[derive(Clone, Copy)]
+    struct Images {
+        samples: usize,
+        pixels: usize,
+        c: usize,
+        ld: usize,
+        gap: usize,
     }
 
-    /// The bits of what counts must be those of images that lie one after another.
-    #[track_caller]
-    fn same(found: &[f32], plain: &[f32], samples: usize, pixels: usize, c: usize, ld: usize, gap: usize, what: &str) {
-        let want = lay(plain, samples, pixels, c, ld, gap);
-        for (at, (found, want)) in found.iter().zip(&want).enumerate().filter(|(_, (_, want))| !want.is_nan()) {
-            assert_eq!(found.to_bits(), want.to_bits(), "{what}: {found} at {at}, not {want}");
+    impl Images {
+        /// Interleaved by definition; NaN where there is nothing.
+        fn lay(&self, x: &[f32]) -> Vec<f32> {
+            let Images { samples, pixels, c, ld, gap } = *self;
+            let mut all = vec![f32::NAN; samples.div_ceil(SAMPLES) * pixels * (SAMPLES * c + gap)];
+            for (s, p) in (0..samples).flat_map(|s| (0..pixels).map(move |p| (s, p))) {
+                for j in 0..c {
+                    let pixel = (s / SAMPLES * pixels + p) * (SAMPLES * c + gap);
+                    all[pixel + j * SAMPLES + s % SAMPLES] = x[(s * pixels + p) * ld + j];
+                }
+            }
+            all
+        }
+
+        /// The bits of what counts must be those of images that lie one after another.
+        #[track_caller]
+        fn same(&self, found: &[f32], plain: &[f32], what: &str) {
+            for (at, (found, want)) in found.iter().zip(&self.lay(plain)).enumerate() {
+                assert!(want.is_nan() || found.to_bits() == want.to_bits(), "{what}: {found} at {at}, not {want}");
+            }
         }
     }
 
@@ -423,7 +435,6 @@ mod tests {
     fn check(machines: &[Cpu], numbers: &mut Numbers, c: &Conv, gaps: (usize, usize)) {
         shape_is(c);
         let inter = Conv { ldx: SAMPLES * c.ci + gaps.0, ldy: SAMPLES * c.co + gaps.1, interleaved: true, ..*c };
-        let (inputs, outputs) = (c.h * c.w, c.out_h() * c.out_w());
         let x = numbers.rows(c.inputs(), c.ci, c.ldx, f32::NAN);
         let w = numbers.rows(c.taps() * c.ci, c.co, c.ldw, f32::NAN);
         let wt = numbers.rows(c.taps() * c.co, c.ci, c.ci + 3, f32::NAN);
@@ -433,25 +444,25 @@ mod tests {
         let bias = (numbers.pick(0..2) == 1).then_some(&bias[..]);
         let map = [Map::Identity, Map::ReLU, Map::Tanh, Map::LeakyReLU(0.1)][numbers.pick(0..4)];
         let what = format!("{inter:?} {map:?}");
-        let lay_x = |x: &[f32]| lay(x, c.batch, inputs, c.ci, c.ldx, gaps.0);
-        let lay_y = |y: &[f32]| lay(y, c.batch, outputs, c.co, c.ldy, gaps.1);
+        let of_x = Images { samples: c.batch, pixels: c.h * c.w, c: c.ci, ld: c.ldx, gap: gaps.0 };
+        let of_y = Images { samples: c.batch, pixels: c.out_h() * c.out_w(), c: c.co, ld: c.ldy, gap: gaps.1 };
 
         let mut plain = vec![0.0; reach(c.outputs(), c.co, c.ldy)];
         conv2d(&machines[0], c, &x, &w, bias, &mut plain, map);
-        let from = lay_x(&x);
+        let from = of_x.lay(&x);
         for cpu in machines {
-            let mut y = vec![f32::NAN; lay_y(&plain).len()];
+            let mut y = vec![f32::NAN; of_y.lay(&plain).len()];
             conv2d(cpu, &inter, &from, &w, bias, &mut y, map);
-            same(&y, &plain, c.batch, outputs, c.co, c.ldy, gaps.1, &what);
+            of_y.same(&y, &plain, &what);
         }
 
         let mut plain = vec![0.0; reach(c.inputs(), c.ci, c.ldx)];
         conv2d_input_grad(&machines[0], c, &dy, &wt, c.ci + 3, &mut plain, Finish::Gradient(map, &before));
-        let (from, beside) = (lay_y(&dy), lay_x(&before));
+        let (from, beside) = (of_y.lay(&dy), of_x.lay(&before));
         for cpu in machines {
             let mut dx = vec![f32::NAN; beside.len()];
             conv2d_input_grad(cpu, &inter, &from, &wt, c.ci + 3, &mut dx, Finish::Gradient(map, &beside));
-            same(&dx, &plain, c.batch, inputs, c.ci, c.ldx, gaps.0, &what);
+            of_x.same(&dx, &plain, &what);
         }
 
         if c.padding == (0, 0) {
@@ -459,7 +470,7 @@ mod tests {
             let accumulate = numbers.pick(0..2) == 1;
             let mut plain = stored.clone();
             plain_weight_grad(&machines[0], c, &x, &dy, &mut plain, accumulate);
-            let x = lay_x(&x);
+            let x = of_x.lay(&x);
             let found = same_bits(machines, &what, |cpu| {
                 let mut dw = stored.clone();
                 let mut sums = vec![f32::NAN; partials(&inter)];
@@ -532,7 +543,7 @@ mod tests {
             let stored = numbers.rows(rows, n, ld, 77.0);
             let step = Sgd { lr: 0.1, weight_decay: [0.0, 0.01][numbers.pick(0..2)] };
             let total = [Total::New, Total::Added, Total::Sgd(step)][numbers.pick(0..3)];
-            let interleaved = lay(&x, samples, rows, n, n, 0);
+            let interleaved = Images { samples, pixels: rows, c: n, ld: n, gap: 0 }.lay(&x);
             let found = same_bits(&machines, "sum_samples", |cpu| {
                 let mut out = stored.clone();
                 sum_samples(cpu, samples, rows, n, &interleaved, ld, &mut out, total);

@@ -4,6 +4,7 @@
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
 //! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, pixels of a
 //! few channels to half of one, those of data not at all; long rows never lie a large power of two apart.
+//! Images may lie interleaved instead (`interleave.rs`): sixteen samples together, H·W rows of C vectors of sixteen.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
 use gradus_kernels::layout::SAMPLES;
