@@ -410,6 +410,25 @@ impl Gather {
         cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
+    /// What is summed for each pixel of a pair of runs, whose channels lie `together` numbers apart, and the first of its weights.
+    fn chain(&self, down: &Run, right: &Run, together: usize) -> (Chain, *const f32) {
+        let (row, ld, tap) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize, self.k * self.ldw);
+        let kw = self.right.0.taps;
+        let chain = Chain {
+            h: down.terms,
+            w: right.terms,
+            k: self.k,
+            a_h: down.src_term_step * row,
+            a_w: right.src_term_step * ld,
+            a_k: together as isize,
+            b_h: (down.term_step * kw * tap) as isize,
+            b_w: (right.term_step * tap) as isize,
+            b_k: self.ldw as isize,
+        };
+        // Wrapping: where there are no terms there may be nothing.
+        (chain.collapsed(), self.weights.wrapping_add((down.term * kw + right.term) * tap))
+    }
+
     /// From pixel `start` of a pair of runs on; `dst` is the first number of the target.
     fn walk(&self, down: &Run, right: &Run, start: usize, dst: *mut f32) -> Walk {
         let size = [down.count, right.count];
@@ -436,7 +455,6 @@ impl Gather {
     /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
     fn pixels(&self, cpu: &Cpu, range: Range<usize>, out: &Output) {
         let (most, width) = tile_size(cpu.isa);
-        let kw = self.right.0.taps;
         let mut start = 0;
         for down in self.down.0.runs(self.down.1) {
             for right in self.right.0.runs(self.right.1) {
@@ -446,24 +464,10 @@ impl Gather {
                 if range.is_empty() {
                     continue;
                 }
-                let (row, ld) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize);
-                let chain = Chain {
-                    h: down.terms,
-                    w: right.terms,
-                    k: self.k,
-                    a_h: down.src_term_step * row,
-                    a_w: right.src_term_step * ld,
-                    a_k: 1,
-                    b_h: (down.term_step * kw * self.k * self.ldw) as isize,
-                    b_w: (right.term_step * self.k * self.ldw) as isize,
-                    b_k: self.ldw as isize,
-                }
-                .collapsed();
-                let first = (down.term * kw + right.term) * self.k * self.ldw;
+                let (chain, weights) = self.chain(&down, &right, 1);
                 for j in (0..self.n).step_by(width) {
                     let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
-                    // Wrapping: where there are no terms there may be nothing.
-                    let b = self.weights.wrapping_add(first + j);
+                    let b = weights.wrapping_add(j);
                     let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
                     let (n, to) = (width.min(self.n - j), self.end);
                     let tall = tall_rows(cpu.isa, n);
@@ -778,7 +782,7 @@ mod tests {
         }
     }
 
-    fn shape(batch: usize, size: (usize, usize), channels: (usize, usize), kernel: (usize, usize)) -> Conv {
+    pub(super) fn shape(batch: usize, size: (usize, usize), channels: (usize, usize), kernel: (usize, usize)) -> Conv {
         let ((h, w), (ci, co), (kh, kw)) = (size, channels, kernel);
         Conv {
             batch,

@@ -213,20 +213,7 @@ impl Gather {
 
     /// Some lines of a block. Concurrent calls are given others.
     fn block(&self, cpu: &Cpu, (down, right): (Run, Run), block: usize, range: Range<usize>, out: &Output) {
-        let kw = self.right.0.taps;
-        let (row, ld) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize);
-        let chain = Chain {
-            h: down.terms,
-            w: right.terms,
-            k: self.k,
-            a_h: down.src_term_step * row,
-            a_w: right.src_term_step * ld,
-            a_k: SAMPLES as isize,
-            b_h: (down.term_step * kw * self.k * self.ldw) as isize,
-            b_w: (right.term_step * self.k * self.ldw) as isize,
-            b_k: self.ldw as isize,
-        }
-        .collapsed();
+        let (chain, b) = self.chain(&down, &right, SAMPLES);
         let source = ((block * self.src.size) + down.src * self.src.w + right.src) * self.src.ld;
         let target = ((block * self.dst_size) + down.first * self.dst_w + right.first) * self.ldd;
         let across = (right.src_step * self.src.ld, right.step * self.ldd);
@@ -237,8 +224,6 @@ impl Gather {
             self.src.data.wrapping_add(source + range.start * line.0),
             out.ptr().wrapping_add(target + range.start * line.1),
         );
-        // Wrapping: where there are no terms there may be nothing.
-        let b = self.weights.wrapping_add((down.term * kw + right.term) * self.k * self.ldw);
         let (samples, lines, (a_step, c_step)) = (SAMPLES.min(self.batch - block * SAMPLES), range.len(), pixel);
         for (o, outputs) in even(0..self.n, OUTPUTS) {
             for (p, pixels) in even(0..m, most(cpu.isa, outputs)) {
@@ -390,6 +375,7 @@ simd! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::shape;
     use super::super::{conv2d, conv2d_input_grad, conv2d_weight_grad as plain_weight_grad};
     use super::*;
     use crate::math::testing::{cases, shape_is};
@@ -488,21 +474,9 @@ mod tests {
             let mut numbers = Numbers::new(seed.into());
             let mut pick = |range| numbers.pick(range);
             let (ci, co, ldw) = (pick(1..7), pick(1..12), pick(0..3));
-            let mut c = Conv {
-                batch: [pick(1..5), pick(1..18), pick(15..40)][pick(0..3)],
-                ci,
-                h: pick(1..9),
-                w: pick(1..9),
-                co,
-                kh: pick(1..5),
-                kw: pick(1..5),
-                stride: (1, 1),
-                padding: (0, 0),
-                ldx: ci,
-                ldw: co + ldw,
-                ldy: co,
-                interleaved: false,
-            };
+            let batch = [pick(1..5), pick(1..18), pick(15..40)][pick(0..3)];
+            let mut c = shape(batch, (pick(1..9), pick(1..9)), (ci, co), (pick(1..5), pick(1..5)));
+            c.ldw += ldw;
             if pick(0..2) == 1 {
                 (c.stride, c.padding) = ((pick(1..4), pick(1..4)), (pick(0..4), pick(0..4)));
             }
@@ -513,21 +487,7 @@ mod tests {
             let gaps = [(0, 0), (pick(0..20), pick(0..20))][pick(0..2)];
             check(&machines, &mut numbers, &c, gaps);
         });
-        let c = Conv {
-            batch: 0,
-            ci: 1,
-            h: 3,
-            w: 3,
-            co: 2,
-            kh: 2,
-            kw: 2,
-            stride: (1, 1),
-            padding: (0, 0),
-            ldx: 1,
-            ldw: 2,
-            ldy: 2,
-            interleaved: false,
-        };
+        let c = shape(0, (3, 3), (1, 2), (2, 2));
         check(&machines, &mut Numbers::new(1), &c, (0, 0));
     }
 
@@ -561,21 +521,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "or padded")]
     fn padding_is_refused() {
-        let c = Conv {
-            batch: 1,
-            ci: 1,
-            h: 1,
-            w: 1,
-            co: 1,
-            kh: 1,
-            kw: 1,
-            stride: (1, 1),
-            padding: (1, 1),
-            ldx: 16,
-            ldw: 1,
-            ldy: 16,
-            interleaved: true,
-        };
+        let c = shape(1, (1, 1), (1, 1), (1, 1));
+        let c = Conv { padding: (1, 1), ldx: 16, ldy: 16, interleaved: true, ..c };
         let (x, dy) = ([0.0; 16], [0.0; 144]);
         conv2d_weight_grad(&Cpu::new(1), &c, &x, &dy, &mut [0.0; 16], &mut [0.0], false);
     }
