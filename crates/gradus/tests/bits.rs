@@ -205,22 +205,26 @@ fn whole_trainings_of_the_workloads_give_the_same_bits_everywhere() {
 
 #[test]
 fn a_batch_run_in_parts_gives_the_same_bits() {
-    let settings = Settings { epochs: 2, batch: 120, ..settings("Adam lr=0.01") };
     let layers =
         ["Conv2d 6 5", "Tanh", "MaxPool2d 2", "Dropout 0.3", "Conv2d 16 5 padding=1", "ReLU", "Flatten", "Linear 10"];
     let (mse, digits) = digit_net(&layers, "MSELoss", 130);
     let (l1, _) = digit_net(&layers, "L1Loss", 2);
     let layers = layers.map(|l| if l == "MaxPool2d 2" { "AvgPool2d 3 stride=2 padding=1" } else { l });
     let (means, _) = digit_net(&layers, "MSELoss", 2);
+    // Interleaved, seven parts of sixteen samples and one of two.
+    let few = ["Conv2d 9 3", "ReLU", "Conv2d 9 3", "ReLU", "Flatten", "Linear 10"];
+    let (few, _) = digit_net(&few, "CrossEntropyLoss", 2);
     let (norm, _) = digit_net(&["Conv2d 6 5", "BatchNorm2d", "ReLU", "Flatten", "Linear 10"], "CrossEntropyLoss", 2);
-    for (graph, data, parts) in [
-        (mse, &digits, true),
-        (l1, &digits, true),
-        (means, &digits, true),
-        (norm, &digits, false),
-        (pair_graph("net1"), &pairs(130, 2).train, true),
-        (pair_graph("net2_digits"), &pairs(130, 2).train, false), // a shared tower
+    for (graph, data, batch, parts) in [
+        (mse, &digits, 120, true),
+        (l1, &digits, 120, true),
+        (means, &digits, 120, true),
+        (few, &digits, 114, true),
+        (norm, &digits, 120, false),
+        (pair_graph("net1"), &pairs(130, 2).train, 120, true),
+        (pair_graph("net2_digits"), &pairs(130, 2).train, 120, false), // a shared tower
     ] {
+        let settings = Settings { epochs: 2, batch, ..settings("Adam lr=0.01") };
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
         let plan = Plan::new(program, &StoreLayout::new(&graph, 0), settings.batch, PlanKind::Fused);
         assert_eq!(plan.part() <= settings.batch / 2, parts, "{} at a time", plan.part());
