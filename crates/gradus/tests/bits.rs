@@ -288,6 +288,23 @@ fn samples_along_the_lanes_give_the_same_bits_in_every_way() {
 }
 
 #[test]
+fn what_cannot_be_interleaved_is_not() {
+    for layers in [
+        &["Conv2d 2 2 padding=2", "ReLU", "Flatten", "Linear 10"][..], // windows of nothing but padding
+        &["Conv2d 17 3", "ReLU", "Conv2d 3 3 padding=1", "Flatten", "Linear 10"],
+        &["Conv2d 2 3", "BatchNorm2d", "ReLU", "Flatten", "Linear 10"],
+        &["Conv2d 33 3", "Flatten", "Linear 10"],
+    ] {
+        let (graph, data) = digit_net(layers, "CrossEntropyLoss", 40);
+        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, PlanKind::Fused).describe();
+        assert!(!plan.contains("×16 "), "{plan}");
+        let settings = settings("SGD lr=0.1");
+        assert_eq!(fit(&graph, Isa::detect(), 2, &data, &settings), steps(&graph, &data, &settings), "{layers:?}");
+    }
+}
+
+#[test]
 fn predictions_of_any_number_are_the_same_bits() {
     for (i, layers) in FEW_CHANNELS.iter().enumerate() {
         let (graph, data) = digit_net(layers, "CrossEntropyLoss", 37);
