@@ -1,4 +1,4 @@
-//! Copies between layouts: rows of another length, and transposes. No arithmetic.
+//! Copies between layouts: rows of another length, transposes, and samples interleaved by sixteens. No arithmetic.
 
 use crate::Cpu;
 use crate::conv::count;
@@ -97,7 +97,10 @@ pub fn interleave<'a>(
     let size = count(&[planes, pixels]);
     let block = count(&[size, SAMPLES]);
     let (blocks, has) = (samples.div_ceil(SAMPLES), dst.len());
-    assert!(has / block.max(1) >= blocks, "interleave: the target has {has} numbers, too few for {samples} of {size}");
+    assert!(
+        block == 0 || has / block >= blocks,
+        "interleave: the target has {has} numbers, too few for {samples} of {size}"
+    );
     cpu.pool.each_row(4, block, &mut dst[..blocks * block], |b, dst| {
         let first = b * SAMPLES;
         let there = SAMPLES.min(samples - first);

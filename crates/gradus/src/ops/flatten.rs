@@ -1,6 +1,7 @@
 //! Between images and vectors: (C, H, W) ↔ (C·H·W) in torch's order. No arithmetic.
 //!
-//! In torch's order nothing moves. The CPU keeps images with channels innermost: each sample is a transpose.
+//! In torch's order nothing moves. The CPU keeps images with channels innermost: each sample is a transpose,
+//! or sixteen interleaved ones come apart.
 
 use gradus_kernels::layout::{Transpose, deinterleave, interleave, transpose};
 

@@ -73,16 +73,7 @@ impl Loaded {
             let start = place.span.start;
             let mut pack = |array: &[f32]| {
                 let all = &mut self.work[start..][..place.layout.size(batch.len())];
-                if place.layout.together > 1 {
-                    let image = [place.layout.n, place.layout.group];
-                    return interleave(machine, batch.len(), image, |i| &array[batch.row(i) * size..], all);
-                }
-                if place.layout.is_narrow() {
-                    return place.layout.pack_narrow(array, |row| batch.row(row), all, |x| x);
-                }
-                machine.pool.each_row(GATHER, place.layout.sample(), all, |row, out| {
-                    place.layout.pack(&array[batch.row(row) * size..][..size], out, |x| x);
-                });
+                lay(machine, &place.layout, batch.len(), size, array, |row| batch.row(row), all);
             };
             match info.source {
                 Source::Input(i) if inputs => {
@@ -120,16 +111,7 @@ impl Loaded {
         self.choose(batch);
         let Some(place) = self.now.places[value.index()] else { return };
         let all = &mut self.work[place.span.start..][..place.layout.size(batch)];
-        if place.layout.together > 1 {
-            let image = [place.layout.n, place.layout.group];
-            return interleave(machine, batch, image, |i| &samples[i * size..], all);
-        }
-        if place.layout.is_narrow() {
-            return place.layout.pack_narrow(samples, |row| row, all, |x| x);
-        }
-        for (x, out) in samples.chunks_exact(size).zip(all.chunks_exact_mut(place.layout.sample())) {
-            place.layout.pack(x, out, |x| x);
-        }
+        lay(machine, &place.layout, batch, size, samples, |row| row, all);
     }
 
     /// Runs over a store that is only read.
@@ -162,6 +144,27 @@ impl Loaded {
     pub fn capacity(&self) -> usize {
         self.plan.batch
     }
+}
+
+/// Copies `samples` of `size` numbers of `array`, of which `row` says which is where, to where a value of that layout lies.
+fn lay(
+    machine: &Machine,
+    layout: &Layout,
+    samples: usize,
+    size: usize,
+    array: &[f32],
+    row: impl Fn(usize) -> usize + Sync,
+    all: &mut [f32],
+) {
+    if layout.together > 1 {
+        return interleave(machine, samples, [layout.n, layout.group], |i| &array[row(i) * size..], all);
+    }
+    if layout.is_narrow() {
+        return layout.pack_narrow(array, row, all, |x| x);
+    }
+    machine.pool.each_row(GATHER, layout.sample(), all, |i, out| {
+        layout.pack(&array[row(i) * size..][..size], out, |x| x);
+    });
 }
 
 impl Cpu {
