@@ -1,50 +1,53 @@
-//! Batch norm: every column (channel) normalised over all rows (samples and pixels).
+//! Batch norm: every column (channel) normalised over all rows of all groups: the pixels of images, a batch of vectors.
 //!
-//! **Order.** Sums over rows are the trees of [`crate::reduce`]. mean = Σx / rows; var = Σ(x − mean)² / rows, by fused
-//! multiply-adds; inv_std = 1 / √(var + eps); y = (x − mean)·(inv_std·gamma) + beta, the last product and sum fused. Where
-//! gamma or beta is missing it is 1 or 0.
+//! **Order.** Sums over the rows of a group, and over groups, are the trees of [`crate::reduce`]. For each group, its mean
+//! mᵢ = Σx / rows and its variance vᵢ = Σ(x − mᵢ)² / rows, by fused multiply-adds; for all of them mean = Σmᵢ / groups and
+//! var = (Σ(mᵢ − mean)² + Σvᵢ) / groups, the squares fused; inv_std = 1 / √(var + eps);
+//! y = (x − mean)·(inv_std·gamma) + beta, the last product and sum fused. Where gamma or beta is missing it is 1 or 0.
+
+use std::ops::Range;
 
 use crate::Cpu;
 use crate::isa::simd;
+use crate::layout::SAMPLES;
 use crate::math::{LANES, Lanes, check, extent, load, store};
-use crate::pool::{Columns, Read, Write};
+use crate::pointwise::{Map, for_each_map};
+use crate::pool::{Read, Write};
 use crate::reduce::sum_rows;
 
 /// The sizes of a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    /// Over how many rows.
+    /// Groups of rows: images, or one for a batch of vectors.
+    pub groups: usize,
+    /// Rows of a group: the pixels of an image, or the vectors of a batch.
     pub rows: usize,
     /// Columns.
     pub n: usize,
     /// Distance between rows.
     pub ld: usize,
+    /// Whether groups lie interleaved, sixteen together ([`crate::layout::interleave`]): rows have a vector of them for each column.
+    pub interleaved: bool,
     /// What is added to the variance.
     pub eps: f32,
 }
 
-/// Sixteen numbers of one that there may be.
+/// Two sums of sixteen columns of a group, or of a column of sixteen groups.
+const SUMS: usize = 2 * LANES;
+
+/// The sums over all groups; the sums of a single one as they are.
 #[inline(always)]
-fn load_or(x: Option<&[f32]>, at: usize, width: usize, other: f32) -> Lanes {
-    match x {
-        Some(x) => load(x, at, width, other),
-        None => [other; LANES],
+fn sum_groups<const K: usize>(groups: usize, step: impl Fn(&mut [Lanes; K], usize)) -> [Lanes; K] {
+    if groups == 1 {
+        let mut sums = [[0.0; LANES]; K];
+        step(&mut sums, 0);
+        return sums;
     }
+    sum_rows(groups, step)
 }
 
-/// The rows of sixteen columns of y, given their coefficients.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn apply(s: &Norm, j: usize, width: usize, x: &[f32], mean: &Lanes, scale: &Lanes, beta: &Lanes, y: &mut [f32]) {
-    for r in 0..s.rows {
-        let v = load(x, r * s.ld + j, width, 0.0);
-        let mut out = [0.0; LANES];
-        for l in 0..LANES {
-            out[l] = (v[l] - mean[l]).mul_add(scale[l], beta[l]);
-        }
-        store(y, r * s.ld + j, width, &out);
-    }
-}
+/// So many rows at a time are brought from memory for all of their columns.
+const NEAR: usize = 64;
 
 /// The starts of the chunks of sixteen columns, the last first, as [`store`] wants it.
 #[inline(always)]
@@ -55,29 +58,167 @@ fn chunks(n: usize) -> impl Iterator<Item = (usize, usize)> {
     )
 }
 
+/// Calls `f(row, column, width)` for sixteen columns of some rows after those of others, which are near each other.
+#[inline(always)]
+fn near(rows: usize, width: usize, mut f: impl FnMut(Range<usize>, usize, usize)) {
+    for first in (0..rows).step_by(NEAR) {
+        for (j, width) in chunks(width) {
+            f(first..(first + NEAR).min(rows), j, width);
+        }
+    }
+}
+
+impl Norm {
+    fn together(&self) -> usize {
+        if self.interleaved { SAMPLES } else { 1 }
+    }
+
+    /// Groups in memory: those that lie together are one.
+    fn blocks(&self) -> usize {
+        self.groups.div_ceil(self.together())
+    }
+
+    /// Numbers in a row in memory.
+    fn width(&self) -> usize {
+        self.n * self.together()
+    }
+
+    /// Rows in memory.
+    fn lines(&self) -> usize {
+        self.blocks() * self.rows
+    }
+
+    /// Chunks of sixteen columns in memory.
+    fn chunks(&self) -> usize {
+        self.width().div_ceil(LANES)
+    }
+
+    /// Rows of all groups.
+    fn count(&self) -> f32 {
+        (self.groups * self.rows) as f32
+    }
+
+    /// How many numbers of scratch [`batch_norm`] and [`batch_norm_grad`] need.
+    pub fn scratch(&self) -> usize {
+        self.blocks() * self.chunks() * SUMS + 2 * self.n
+    }
+
+    #[track_caller]
+    fn check_rows(&self, name: &str, x: &[f32]) {
+        check(name, x.len(), self.lines(), self.width(), self.ld);
+    }
+
+    #[track_caller]
+    fn check_columns(&self, name: &str, x: &[f32]) {
+        assert!(x.len() >= self.n, "{name} holds {} numbers, {} columns need one each", x.len(), self.n);
+    }
+
+    #[track_caller]
+    fn check_scratch(&self, name: &str, x: &[f32]) {
+        assert!(x.len() >= self.scratch(), "{name} holds {} numbers, needs {}", x.len(), self.scratch());
+    }
+
+    fn end(&self) -> usize {
+        extent(self.lines(), self.width(), self.ld)
+    }
+
+    /// What sixteen columns in memory, from `j` on, have of a number for each column.
+    #[inline(always)]
+    fn of_columns(&self, x: &[f32], j: usize, width: usize, other: f32) -> Lanes {
+        if self.interleaved { [x[j / LANES]; LANES] } else { load(x, j, width, other) }
+    }
+
+    /// The same where there may be none.
+    #[inline(always)]
+    fn or(&self, x: Option<&[f32]>, j: usize, width: usize, other: f32) -> Lanes {
+        match x {
+            Some(x) => self.of_columns(x, j, width, other),
+            None => [other; LANES],
+        }
+    }
+
+    /// The first or second sums of sixteen columns, from `j` on, of one group, where `sums` has two vectors for each chunk.
+    #[inline(always)]
+    fn of_group(&self, sums: &[f32], group: usize, which: usize, j: usize, width: usize) -> Lanes {
+        let mut v = [0.0; LANES];
+        if self.interleaved {
+            let of_block = &sums[group / SAMPLES * self.n * SUMS..];
+            for (l, v) in v[..width].iter_mut().enumerate() {
+                *v = of_block[(j + l) * SUMS + which * LANES + group % SAMPLES];
+            }
+        } else {
+            let chunk = group * self.n.div_ceil(LANES) + j / LANES;
+            v = load(sums, chunk * SUMS + which * LANES, width, 0.0);
+        }
+        v
+    }
+}
+
+/// Calls `f(where it begins, column, width, its sums)` for each of some chunks of sixteen columns of a group.
+#[inline(always)]
+fn each_chunk(s: &Norm, range: Range<usize>, sums: &mut [f32], mut f: impl FnMut(usize, usize, usize, &mut [f32])) {
+    let (chunks, width) = (s.chunks(), s.width());
+    for (i, out) in range.zip(sums.chunks_exact_mut(SUMS)) {
+        let (block, j) = (i / chunks, i % chunks * LANES);
+        f(block * s.rows * s.ld + j, j, LANES.min(width - j), out);
+    }
+}
+
 simd! {
-    fn statistics_kernel(s: &Norm, x: &[f32], mean: &mut [f32], inv_std: &mut [f32], var: &mut [f32]) {
+    /// Mean and variance of some chunks of sixteen columns of a group, or of a column of sixteen.
+    fn moments_kernel(s: &Norm, range: Range<usize>, x: &[f32], moments: &mut [f32]) {
         let count = s.rows as f32;
-        for (j, width) in chunks(s.n) {
-            let [mut mu] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
-                let v = load(x, r * s.ld + j, width, 0.0);
+        each_chunk(s, range, moments, #[inline(always)] |at, _, width, out| {
+            let [mut mean] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
+                let v = load(x, at + r * s.ld, width, 0.0);
                 for l in 0..LANES {
                     sum[l] += v[l];
+                }
+            });
+            for mean in &mut mean {
+                *mean /= count;
+            }
+            let [mut var] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
+                let v = load(x, at + r * s.ld, width, 0.0);
+                for l in 0..LANES {
+                    let d = v[l] - mean[l];
+                    sum[l] = d.mul_add(d, sum[l]);
+                }
+            });
+            for var in &mut var {
+                *var /= count;
+            }
+            store(out, 0, LANES, &mean);
+            store(out, LANES, LANES, &var);
+        });
+    }
+}
+
+simd! {
+    /// Mean and variance of all groups, from those of each.
+    fn statistics_kernel(s: &Norm, moments: &[f32], mean: &mut [f32], inv_std: &mut [f32], var: &mut [f32]) {
+        let count = s.groups as f32;
+        for (j, width) in chunks(s.n) {
+            let [mut mu] = sum_groups(s.groups, #[inline(always)] |[sum], i| {
+                let m = s.of_group(moments, i, 0, j, width);
+                for l in 0..LANES {
+                    sum[l] += m[l];
                 }
             });
             for mu in &mut mu {
                 *mu /= count;
             }
-            let [mut variance] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
-                let v = load(x, r * s.ld + j, width, 0.0);
+            let [between, within] = sum_groups(s.groups, #[inline(always)] |[between, within], i| {
+                let (m, v) = (s.of_group(moments, i, 0, j, width), s.of_group(moments, i, 1, j, width));
                 for l in 0..LANES {
-                    let d = v[l] - mu[l];
-                    sum[l] = d.mul_add(d, sum[l]);
+                    let d = m[l] - mu[l];
+                    between[l] = d.mul_add(d, between[l]);
+                    within[l] += v[l];
                 }
             });
-            let mut inverse = [0.0; LANES];
+            let (mut variance, mut inverse) = ([0.0; LANES], [0.0; LANES]);
             for l in 0..LANES {
-                variance[l] /= count;
+                variance[l] = (between[l] + within[l]) / count;
                 inverse[l] = 1.0 / (variance[l] + s.eps).sqrt();
             }
             mean[j..j + width].copy_from_slice(&mu[..width]);
@@ -87,52 +228,104 @@ simd! {
     }
 }
 
+/// The map of normalised rows, given `(mean, scale, beta)` of sixteen columns.
+#[inline(always)]
+fn apply(
+    s: &Norm,
+    lines: usize,
+    map: Map,
+    x: &[f32],
+    y: &mut [f32],
+    coefficients: impl Fn(usize, usize) -> (Lanes, Lanes, Lanes),
+) {
+    for_each_map(
+        map,
+        #[inline(always)]
+        |map| {
+            near(
+                lines,
+                s.width(),
+                #[inline(always)]
+                |rows, j, width| {
+                    let (mean, scale, beta) = coefficients(j, width);
+                    for r in rows {
+                        let v = load(x, r * s.ld + j, width, 0.0);
+                        let mut out = [0.0; LANES];
+                        for l in 0..LANES {
+                            out[l] = map.value((v[l] - mean[l]).mul_add(scale[l], beta[l]));
+                        }
+                        store(y, r * s.ld + j, width, &out);
+                    }
+                },
+            )
+        },
+    );
+}
+
 simd! {
     fn batch_norm_kernel(
-        s: &Norm, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, mean: &[f32], inv_std: &[f32], y: &mut [f32],
+        s: &Norm, lines: usize, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, mean: &[f32], inv_std: &[f32],
+        map: Map, y: &mut [f32],
     ) {
-        for (j, width) in chunks(s.n) {
-            let mean = load(mean, j, width, 0.0);
-            let mut scale = load(inv_std, j, width, 0.0);
-            let gammas = load_or(gamma, j, width, 1.0);
+        apply(s, lines, map, x, y, #[inline(always)] |j, width| {
+            let mut scale = s.of_columns(inv_std, j, width, 0.0);
+            let gamma = s.or(gamma, j, width, 1.0);
             for l in 0..LANES {
-                scale[l] *= gammas[l];
+                scale[l] *= gamma[l];
             }
-            apply(s, j, width, x, &mean, &scale, &load_or(beta, j, width, 0.0), y);
-        }
+            (s.of_columns(mean, j, width, 0.0), scale, s.or(beta, j, width, 0.0))
+        });
     }
 }
 
 simd! {
     fn batch_norm_infer_kernel(
-        s: &Norm, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, running_mean: &[f32], running_var: &[f32],
-        y: &mut [f32],
+        s: &Norm, lines: usize, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, running_mean: &[f32],
+        running_var: &[f32], map: Map, y: &mut [f32],
     ) {
-        for (j, width) in chunks(s.n) {
-            let mean = load(running_mean, j, width, 0.0);
-            let var = load(running_var, j, width, 1.0);
-            let mut scale = load_or(gamma, j, width, 1.0);
+        apply(s, lines, map, x, y, #[inline(always)] |j, width| {
+            let var = s.of_columns(running_var, j, width, 1.0);
+            let mut scale = s.or(gamma, j, width, 1.0);
             for l in 0..LANES {
                 scale[l] *= 1.0 / (var[l] + s.eps).sqrt();
             }
-            apply(s, j, width, x, &mean, &scale, &load_or(beta, j, width, 0.0), y);
-        }
+            (s.of_columns(running_mean, j, width, 0.0), scale, s.or(beta, j, width, 0.0))
+        });
     }
 }
 
 simd! {
-    fn grad_sums_kernel(
-        s: &Norm, x: &[f32], dy: &[f32], mean: &[f32], inv_std: &[f32], sum_dy: &mut [f32], sum_dy_xhat: &mut [f32],
+    /// Σdy and Σdy·x̂ of some chunks of sixteen columns of a group, or of a column of sixteen.
+    fn grad_moments_kernel(
+        s: &Norm, range: Range<usize>, x: &[f32], dy: &[f32], mean: &[f32], inv_std: &[f32], moments: &mut [f32],
     ) {
-        for (j, width) in chunks(s.n) {
-            let mu = load(mean, j, width, 0.0);
-            let inverse = load(inv_std, j, width, 0.0);
-            let [a, b] = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
-                let v = load(x, r * s.ld + j, width, 0.0);
-                let g = load(dy, r * s.ld + j, width, 0.0);
+        each_chunk(s, range, moments, #[inline(always)] |at, j, width, out| {
+            let (mean, inverse) = (s.of_columns(mean, j, width, 0.0), s.of_columns(inv_std, j, width, 0.0));
+            let sums = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
+                let v = load(x, at + r * s.ld, width, 0.0);
+                let g = load(dy, at + r * s.ld, width, 0.0);
                 for l in 0..LANES {
                     a[l] += g[l];
-                    b[l] = g[l].mul_add((v[l] - mu[l]) * inverse[l], b[l]);
+                    b[l] = g[l].mul_add((v[l] - mean[l]) * inverse[l], b[l]);
+                }
+            });
+            for (k, sum) in sums.iter().enumerate() {
+                store(out, k * LANES, LANES, sum);
+            }
+        });
+    }
+}
+
+simd! {
+    /// The sums of all groups, from those of each.
+    fn grad_sums_kernel(s: &Norm, moments: &[f32], sum_dy: &mut [f32], sum_dy_xhat: &mut [f32]) {
+        for (j, width) in chunks(s.n) {
+            let [a, b] = sum_groups(s.groups, #[inline(always)] |sums, i| {
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    let v = s.of_group(moments, i, k, j, width);
+                    for l in 0..LANES {
+                        sum[l] += v[l];
+                    }
                 }
             });
             sum_dy[j..j + width].copy_from_slice(&a[..width]);
@@ -142,33 +335,33 @@ simd! {
 }
 
 simd! {
-    /// `count` rows were summed; those of `s` are done.
     fn batch_norm_grad_kernel(
-        s: &Norm, count: f32, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
-        sum_dy: &[f32], sum_dy_xhat: &[f32], dx: &mut [f32],
+        s: &Norm, lines: usize, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
+        sum_dy: &[f32], sum_dy_xhat: &[f32], before: Option<(Map, &[f32])>, dx: &mut [f32],
     ) {
-        for (j, width) in chunks(s.n) {
-            let mu = load(mean, j, width, 0.0);
-            let inverse = load(inv_std, j, width, 0.0);
-            let mut a = load(sum_dy, j, width, 0.0);
-            let mut b = load(sum_dy_xhat, j, width, 0.0);
-            let mut scale = load_or(gamma, j, width, 1.0);
+        let (map, z) = before.unwrap_or((Map::Identity, &[]));
+        for_each_map(map, #[inline(always)] |map| near(lines, s.width(), #[inline(always)] |rows, j, width| {
+            let (mu, inverse) = (s.of_columns(mean, j, width, 0.0), s.of_columns(inv_std, j, width, 0.0));
+            let mut a = s.of_columns(sum_dy, j, width, 0.0);
+            let mut b = s.of_columns(sum_dy_xhat, j, width, 0.0);
+            let mut scale = s.or(gamma, j, width, 1.0);
             for l in 0..LANES {
-                a[l] /= count;
-                b[l] /= count;
+                a[l] /= s.count();
+                b[l] /= s.count();
                 scale[l] *= inverse[l];
             }
-            for r in 0..s.rows {
+            for r in rows {
                 let v = load(x, r * s.ld + j, width, 0.0);
                 let g = load(dy, r * s.ld + j, width, 0.0);
+                let z = if map == Map::Identity { [0.0; LANES] } else { load(z, r * s.ld + j, width, 0.0) };
                 let mut out = [0.0; LANES];
                 for l in 0..LANES {
                     let xhat = (v[l] - mu[l]) * inverse[l];
-                    out[l] = scale[l] * (-xhat).mul_add(b[l], g[l] - a[l]);
+                    out[l] = map.gradient(z[l], scale[l] * (-xhat).mul_add(b[l], g[l] - a[l]));
                 }
                 store(dx, r * s.ld + j, width, &out);
             }
-        }
+        }));
     }
 }
 
@@ -180,33 +373,8 @@ simd! {
     }
 }
 
-impl Norm {
-    #[track_caller]
-    fn check_rows(&self, name: &str, x: &[f32]) {
-        check(name, x.len(), self.rows, self.n, self.ld);
-    }
-
-    #[track_caller]
-    fn check_columns(&self, name: &str, x: &[f32]) {
-        assert!(x.len() >= self.n, "{name} holds {} numbers, {} columns need one each", x.len(), self.n);
-    }
-
-    fn end(&self) -> usize {
-        extent(self.rows, self.n, self.ld)
-    }
-
-    /// The same for so many columns.
-    fn columns(&self, n: usize) -> Norm {
-        Norm { n, ..*self }
-    }
-
-    /// The same for so many rows.
-    fn part(&self, rows: usize) -> Norm {
-        Norm { rows, ..*self }
-    }
-}
-
-/// Batch norm with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
+/// map(batch norm) with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
+/// `scratch` holds [`Norm::scratch`] numbers.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
@@ -217,12 +385,14 @@ pub fn batch_norm(
     x: &[f32],
     gamma: Option<&[f32]>,
     beta: Option<&[f32]>,
+    map: Map,
     y: &mut [f32],
     mean: &mut [f32],
     inv_std: &mut [f32],
     var: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    assert!(s.rows > 0, "batch_norm: no rows to take statistics of");
+    assert!(s.groups > 0 && s.rows > 0, "batch_norm: no rows to take statistics of");
     s.check_rows("batch_norm: x", x);
     s.check_rows("batch_norm: y", y);
     for (name, x) in [("batch_norm: gamma", gamma), ("batch_norm: beta", beta)] {
@@ -233,14 +403,16 @@ pub fn batch_norm(
     s.check_columns("batch_norm: mean", mean);
     s.check_columns("batch_norm: inv_std", inv_std);
     s.check_columns("batch_norm: var", var);
-    let (x, ld) = (&x[..s.end()], s.ld);
-    let (mean, inv_std, var) = (&mut mean[..s.n], &mut inv_std[..s.n], &mut var[..s.n]);
-    let arrays = (Columns(x), Write::new(mean, 1), Write::new(inv_std, 1), Write::new(var, 1));
-    cpu.pool.split_rows(1, s.n, LANES, arrays, |columns, (x, mean, inv_std, var)| {
-        statistics_kernel(cpu.isa, &s.columns(columns.len()), x, mean, inv_std, var);
+    s.check_scratch("batch_norm: scratch", scratch);
+    let x = &x[..s.end()];
+    let moments = &mut scratch[..s.blocks() * s.chunks() * SUMS];
+    cpu.pool.split_rows(s.rows.div_ceil(2), s.blocks() * s.chunks(), 1, Write::new(moments, SUMS), |range, moments| {
+        moments_kernel(cpu.isa, s, range, x, moments);
     });
-    cpu.pool.split_rows(1, s.rows, 1, (Read(x, ld), Write::new(&mut y[..s.end()], ld)), |rows, (x, y)| {
-        batch_norm_kernel(cpu.isa, &s.part(rows.len()), x, gamma, beta, mean, inv_std, y);
+    statistics_kernel(cpu.isa, s, moments, mean, inv_std, var);
+    let arrays = (Read(x, s.ld), Write::new(&mut y[..s.end()], s.ld));
+    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
+        batch_norm_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
     });
 }
 
@@ -274,7 +446,7 @@ pub fn batch_norm_running(
     running_kernel(cpu.isa, momentum, unbiased, &var[..n], &mut running_var[..n]);
 }
 
-/// Batch norm with the running statistics.
+/// map(batch norm) with the running statistics.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -287,6 +459,7 @@ pub fn batch_norm_infer(
     beta: Option<&[f32]>,
     running_mean: &[f32],
     running_var: &[f32],
+    map: Map,
     y: &mut [f32],
 ) {
     s.check_rows("batch_norm_infer: x", x);
@@ -299,16 +472,17 @@ pub fn batch_norm_infer(
     s.check_columns("batch_norm_infer: running_mean", running_mean);
     s.check_columns("batch_norm_infer: running_var", running_var);
     let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
-    cpu.pool.split_rows(1, s.rows, 1, arrays, |rows, (x, y)| {
-        batch_norm_infer_kernel(cpu.isa, &s.part(rows.len()), x, gamma, beta, running_mean, running_var, y);
+    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
+        batch_norm_infer_kernel(cpu.isa, s, rows.len(), x, gamma, beta, running_mean, running_var, map, y);
     });
 }
 
-/// The gradients of [`batch_norm`], from what it has written out.
+/// The gradients of [`batch_norm`] without its map, from what it has written out.
 ///
-/// With x̂ = (x − mean)·inv_std: dbeta = Σdy, dgamma = Σdy·x̂ (fused), and
-/// dx = (gamma·inv_std)·(−x̂·(dgamma/rows) + (dy − dbeta/rows)), the inner product and sum fused. `accumulate` adds to what
-/// is in `dgamma` and `dbeta`; `n` numbers of each are written. `scratch` holds 2·n numbers.
+/// With x̂ = (x − mean)·inv_std: dbeta = Σdy, dgamma = Σdy·x̂ (fused), by the trees of the statistics, and
+/// dx = (gamma·inv_std)·(−x̂·(dgamma/count) + (dy − dbeta/count)), the inner product and sum fused; times the gradient of the map
+/// of whose output x is a copy or what has become of it, where `before` has one and that output. `accumulate` adds to what is in
+/// `dgamma` and `dbeta`; `n` numbers of each are written. `scratch` holds [`Norm::scratch`] numbers.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
@@ -321,35 +495,40 @@ pub fn batch_norm_grad(
     inv_std: &[f32],
     gamma: Option<&[f32]>,
     dy: &[f32],
+    before: Option<(Map, &[f32])>,
     dx: &mut [f32],
     dgamma: Option<&mut [f32]>,
     dbeta: Option<&mut [f32]>,
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    assert!(s.rows > 0, "batch_norm_grad: no rows");
+    assert!(s.groups > 0 && s.rows > 0, "batch_norm_grad: no rows");
     s.check_rows("batch_norm_grad: x", x);
     s.check_rows("batch_norm_grad: dy", dy);
     s.check_rows("batch_norm_grad: dx", dx);
+    if let Some((_, z)) = before {
+        s.check_rows("batch_norm_grad: the output of the map", z);
+    }
     s.check_columns("batch_norm_grad: mean", mean);
     s.check_columns("batch_norm_grad: inv_std", inv_std);
     if let Some(gamma) = gamma {
         s.check_columns("batch_norm_grad: gamma", gamma);
     }
-    assert!(scratch.len() >= 2 * s.n, "batch_norm_grad: scratch holds {} numbers, needs {}", scratch.len(), 2 * s.n);
+    s.check_scratch("batch_norm_grad: scratch", scratch);
     let end = s.end();
     let (x, dy, dx) = (&x[..end], &dy[..end], &mut dx[..end]);
-    let (sum_dy, sum_dy_xhat) = scratch[..2 * s.n].split_at_mut(s.n);
-    let sums = (Write::new(sum_dy, 1), Write::new(sum_dy_xhat, 1));
-    let arrays = (Columns(x), Columns(dy), Read(&mean[..s.n], 1), Read(&inv_std[..s.n], 1), sums);
-    cpu.pool.split_rows(1, s.n, LANES, arrays, |columns, (x, dy, mean, inv_std, (sum_dy, sum_dy_xhat))| {
-        grad_sums_kernel(cpu.isa, &s.columns(columns.len()), x, dy, mean, inv_std, sum_dy, sum_dy_xhat);
+    let (moments, sums) = scratch[..s.scratch()].split_at_mut(s.blocks() * s.chunks() * SUMS);
+    cpu.pool.split_rows(s.rows, s.blocks() * s.chunks(), 1, Write::new(moments, SUMS), |range, moments| {
+        grad_moments_kernel(cpu.isa, s, range, x, dy, mean, inv_std, moments);
     });
-    let (sum_dy, sum_dy_xhat, count) = (&*sum_dy, &*sum_dy_xhat, s.rows as f32);
-    let arrays = (Read(x, s.ld), Read(dy, s.ld), Write::new(dx, s.ld));
-    cpu.pool.split_rows(1, s.rows, 1, arrays, |rows, (x, dy, dx)| {
-        let part = s.part(rows.len());
-        batch_norm_grad_kernel(cpu.isa, &part, count, x, mean, inv_std, gamma, dy, sum_dy, sum_dy_xhat, dx);
+    let (sum_dy, sum_dy_xhat) = sums.split_at_mut(s.n);
+    grad_sums_kernel(cpu.isa, s, moments, sum_dy, sum_dy_xhat);
+    let (sum_dy, sum_dy_xhat) = (&*sum_dy, &*sum_dy_xhat);
+    let (map, z) = before.map_or((None, None), |(map, z)| (Some(map), Some(Read(&z[..end], s.ld))));
+    let arrays = (Read(x, s.ld), Read(dy, s.ld), z, Write::new(dx, s.ld));
+    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, dy, z, dx)| {
+        let (lines, before) = (rows.len(), map.zip(z));
+        batch_norm_grad_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, sum_dy, sum_dy_xhat, before, dx);
     });
     for (name, gradient, sums) in [("dgamma", dgamma, sum_dy_xhat), ("dbeta", dbeta, sum_dy)] {
         let Some(gradient) = gradient else { continue };
@@ -363,10 +542,49 @@ pub fn batch_norm_grad(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, cases, everywhere, near, rows_near, shape_is};
+    use crate::math::testing::{Random, bits, cases, everywhere, near, shape_is};
 
-    fn column(x: &[f32], s: &Norm, j: usize) -> Vec<f64> {
-        (0..s.rows).map(|r| f64::from(x[r * s.ld + j])).collect()
+    impl Norm {
+        /// Where a number lies.
+        fn at(&self, group: usize, r: usize, j: usize) -> usize {
+            let together = self.together();
+            (group / together * self.rows + r) * self.ld + j * together + group % together
+        }
+
+        /// All rows of a column, group by group.
+        fn column<'a>(&'a self, x: &'a [f32], j: usize) -> impl Iterator<Item = f32> + 'a {
+            (0..self.groups).flat_map(move |i| (0..self.rows).map(move |r| x[self.at(i, r, j)]))
+        }
+
+        /// Columns one after another as they lie; NaN where there is nothing.
+        fn lay(&self, x: &[f32]) -> Vec<f32> {
+            let mut out = vec![f32::NAN; self.end()];
+            let rows = (0..self.groups).flat_map(|i| (0..self.rows).map(move |r| (i, r)));
+            for (k, (j, (i, r))) in (0..self.n).flat_map(|j| rows.clone().map(move |row| (j, row))).enumerate() {
+                out[self.at(i, r, j)] = x[k];
+            }
+            out
+        }
+
+        /// The inverse.
+        fn columns(&self, x: &[f32]) -> Vec<f32> {
+            (0..self.n).flat_map(|j| self.column(x, j)).collect()
+        }
+    }
+
+    /// Groups and rows of any size, with and without padding; and the same sizes interleaved.
+    fn shapes(random: &mut Random, eps: f32) -> [Norm; 2] {
+        let (few, n, ld) = random.shape();
+        let (groups, rows) = match random.size(0, 4) {
+            0 => (1, few + 1),
+            1 => (1, random.size(2, 300)),
+            2 => (random.size(2, 40), few),
+            _ => (random.size(1, 80), [1, 1, 64, 65, 130][random.size(0, 5)] + 1),
+        };
+        let plain = Norm { groups, rows, n, ld, interleaved: false, eps };
+        let shapes = [plain, Norm { ld: SAMPLES * n + random.size(0, 2) * 16, interleaved: true, ..plain }];
+        shape_is(&shapes);
+        shapes
     }
 
     /// (mean, biased variance, normalised)
@@ -378,105 +596,143 @@ mod tests {
         (mean, var, x.iter().map(|x| (x - mean) / std).collect())
     }
 
+    fn any_map(random: &mut Random) -> Map {
+        [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh][random.size(0, 4)]
+    }
+
     #[test]
     fn as_defined_with_gradients_by_differences() {
         cases("batch_norm", 100, |seed| {
             let (mut random, round) = (Random::new(seed), seed as usize);
-            let (rows, n, ld) = random.shape();
-            let s = Norm { rows: if round % 10 == 0 { 300 } else { rows + 1 }, n, ld, eps: 1e-2 };
-            shape_is(&s);
-            let (x, dy) = (random.rows(s.rows, n, ld), random.rows(s.rows, n, ld));
+            let shapes = shapes(&mut random, 1e-2);
+            let Norm { groups, rows, n, eps, .. } = shapes[0];
+            let (all, map) = (groups * rows, any_map(&mut random));
+            let [x, dy, z] = [(); 3].map(|()| random.numbers(all * n));
             let (gamma, beta) = (random.numbers(n), random.numbers(n));
             let gamma = (round % 2 == 0).then_some(&gamma[..]);
             let beta = (round % 3 == 0).then_some(&beta[..]);
             let factor = |j: usize| gamma.map_or(1.0, |g| f64::from(g[j]));
             let offset = |j: usize| beta.map_or(0.0, |b| f64::from(b[j]));
-            let [y, mean, inv_std, var, dx, dgamma, dbeta, added] = everywhere(|cpu| {
-                let [mut y, mut dx] = [(); 2].map(|()| vec![5.0; s.end()]);
-                let [mut mean, mut inv_std, mut var, mut dgamma, mut dbeta, mut added] = [(); 6].map(|()| vec![5.0; n]);
-                batch_norm(cpu, &s, &x, gamma, beta, &mut y, &mut mean, &mut inv_std, &mut var);
-                let mut scratch = vec![f32::NAN; 2 * n];
-                let mut grad = |dgamma, dbeta, accumulate| {
-                    let scratch = &mut scratch;
-                    batch_norm_grad(
-                        cpu, &s, &x, &mean, &inv_std, gamma, &dy, &mut dx, dgamma, dbeta, accumulate, scratch,
-                    );
-                };
-                grad(None, None, false);
-                grad(Some(&mut added), None, true);
-                grad(Some(&mut dgamma), Some(&mut dbeta), false);
-                [y, mean, inv_std, var, dx, dgamma, dbeta, added]
+            let [plain, interleaved] = shapes.map(|s| {
+                let [x, dy, z] = [&x, &dy, &z].map(|x| s.lay(x));
+                everywhere(|cpu| {
+                    let [mut y, mut fused, mut dx, mut dz] = [(); 4].map(|()| vec![5.0; s.end()]);
+                    let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
+                    let [mut dgamma, mut dbeta, mut added] = [(); 3].map(|()| vec![5.0; n]);
+                    let mut scratch = vec![f32::NAN; s.scratch()];
+                    for (map, y) in [(map, &mut fused), (Map::Identity, &mut y)] {
+                        let statistics = [&mut mean, &mut inv_std, &mut var];
+                        let [mean, inv_std, var] = statistics.map(|x| &mut x[..]);
+                        batch_norm(cpu, &s, &x, gamma, beta, map, y, mean, inv_std, var, &mut scratch);
+                    }
+                    let mut grad = |before, dx, dgamma, dbeta, accumulate| {
+                        let (mean, inv_std, scratch) = (&mean, &inv_std, &mut scratch);
+                        batch_norm_grad(
+                            cpu, &s, &x, mean, inv_std, gamma, &dy, before, dx, dgamma, dbeta, accumulate, scratch,
+                        );
+                    };
+                    grad(None, &mut dx, Some(&mut added), None, true);
+                    grad(Some((map, &z)), &mut dz, Some(&mut dgamma), Some(&mut dbeta), false);
+                    if !s.interleaved {
+                        let between = (0..s.end()).filter(|i| i % s.ld >= n);
+                        assert!(between.into_iter().all(|i| [&y, &fused, &dx, &dz].iter().all(|x| x[i].is_finite())));
+                    }
+                    let [y, fused, dx, dz] = [y, fused, dx, dz].map(|x| s.columns(&x));
+                    [y, fused, dx, dz, mean, inv_std, var, dgamma, dbeta, added]
+                })
             });
-            let exact: Vec<_> = (0..n).map(|j| normal64(&column(&x, &s, j), s.eps)).collect();
-            rows_near(&y, s.rows, n, ld, 1e-5, |r| (0..n).map(|j| exact[j].2[r] * factor(j) + offset(j)).collect());
+            for (plain, interleaved) in plain.iter().zip(&interleaved) {
+                assert_eq!(bits(plain), bits(interleaved));
+            }
+            let [y, fused, dx, dz, mean, inv_std, var, dgamma, dbeta, added] = plain;
             for j in 0..n {
-                near(mean[j], exact[j].0, 1e-6);
-                near(var[j], exact[j].1, 1e-6);
-                near(inv_std[j], 1.0 / (exact[j].1 + f64::from(s.eps)).sqrt(), 1e-5);
-                let dy = column(&dy, &s, j);
+                let of = |x: &[f32]| x[j * all..][..all].iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+                let (x, dy) = (of(&x), of(&dy));
+                let (want_mean, want_var, normal) = normal64(&x, eps);
+                near(mean[j], want_mean, 1e-6);
+                near(var[j], want_var, 1e-6);
+                near(inv_std[j], 1.0 / (want_var + f64::from(eps)).sqrt(), 1e-5);
                 near(dbeta[j], dy.iter().sum(), 1e-5);
-                let want = dy.iter().zip(&exact[j].2).map(|(dy, x)| dy * x).sum::<f64>();
+                let want = dy.iter().zip(&normal).map(|(dy, x)| dy * x).sum::<f64>();
                 near(dgamma[j], want, 2e-5);
                 near(added[j], want + 5.0, 2e-5);
                 // dx: the slope of Σ dy·y.
                 let value =
-                    |x: &[f64]| -> f64 { normal64(x, s.eps).2.iter().zip(&dy).map(|(y, dy)| factor(j) * y * dy).sum() };
-                for r in 0..s.rows.min(20) {
-                    let mut moved = column(&x, &s, j);
-                    let middle = moved[r];
-                    moved[r] = middle + 1e-4;
-                    let above = value(&moved);
-                    moved[r] = middle - 1e-4;
-                    near(dx[r * ld + j], (above - value(&moved)) / 2e-4, 1e-4);
+                    |x: &[f64]| -> f64 { normal64(x, eps).2.iter().zip(&dy).map(|(y, dy)| factor(j) * y * dy).sum() };
+                for r in 0..all {
+                    let at = j * all + r;
+                    near(y[at], normal[r] * factor(j) + offset(j), 1e-5);
+                    assert_eq!(fused[at].to_bits(), map.value(y[at]).to_bits());
+                    assert_eq!(dz[at].to_bits(), map.gradient(z[at], dx[at]).to_bits());
+                    if r % (1 + all / 8) == 0 {
+                        let [above, below] = [1e-4, -1e-4].map(|step| {
+                            let mut moved = x.clone();
+                            moved[r] += step;
+                            value(&moved)
+                        });
+                        near(dx[at], (above - below) / 2e-4, 1e-4);
+                    }
                 }
             }
-            assert!(dx.iter().enumerate().all(|(i, x)| i % ld < n || x.is_finite()));
         });
     }
 
     #[test]
     fn far_from_zero_the_variance_stays_right() {
-        let s = Norm { rows: 10_000, n: 1, ld: 1, eps: 0.0 };
-        let x: Vec<f32> = (0..s.rows).map(|i| 1000.0 + (i % 2) as f32).collect();
-        let [var] = everywhere(|cpu| {
-            let (mut y, mut var) = (vec![0.0; s.rows], vec![0.0]);
-            batch_norm(cpu, &s, &x, None, None, &mut y, &mut [0.0], &mut [0.0], &mut var);
-            [var]
-        });
-        near(var[0], 0.25, 1e-6);
+        for (groups, rows) in [(1, 10_000), (100, 100), (5_000, 2)] {
+            let s = Norm { groups, rows, n: 1, ld: 1, interleaved: false, eps: 0.0 };
+            // Within a group as much as between groups.
+            let x: Vec<f32> = (0..10_000).map(|i| 1000.0 + (i % 2) as f32 + 2.0 * (i / rows % 2) as f32).collect();
+            let [var] = everywhere(|cpu| {
+                let (mut y, mut var, mut scratch) = (vec![0.0; 10_000], vec![0.0], vec![0.0; s.scratch()]);
+                let (mean, inv_std) = (&mut [0.0], &mut [0.0]);
+                batch_norm(cpu, &s, &x, None, None, Map::Identity, &mut y, mean, inv_std, &mut var, &mut scratch);
+                [var]
+            });
+            near(var[0], if groups == 1 { 0.25 } else { 1.25 }, 1e-6);
+        }
     }
 
     #[test]
     fn running_statistics_as_torch() {
         cases("batch_norm_running, batch_norm_infer", 30, |seed| {
             let mut random = Random::new(seed);
-            let (rows, n, ld) = random.shape();
-            let s = Norm { rows: rows + 1, n, ld, eps: 1e-5 };
-            let x = random.rows(s.rows, n, ld);
-            let (gamma, beta) = (random.numbers(n), random.numbers(n));
-            let [running_mean, running_var, y] = everywhere(|cpu| {
-                let [mut y, mut z] = [(); 2].map(|()| vec![5.0; s.end()]);
-                let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
-                let (mut running_mean, mut running_var) = (vec![0.5; n], vec![2.0; n]);
-                batch_norm(cpu, &s, &x, None, None, &mut y, &mut mean, &mut inv_std, &mut var);
-                batch_norm_running(cpu, n, s.rows, 0.1, &mean, &var, &mut running_mean, &mut running_var);
-                batch_norm_infer(cpu, &s, &x, Some(&gamma), Some(&beta), &running_mean, &running_var, &mut z);
-                [running_mean, running_var, z]
+            let (shapes, map) = (shapes(&mut random, 1e-5), any_map(&mut random));
+            let Norm { groups, rows, n, eps, .. } = shapes[0];
+            let all = groups * rows;
+            let (x, gamma, beta) = (random.numbers(all * n), random.numbers(n), random.numbers(n));
+            let [plain, interleaved] = shapes.map(|s| {
+                let x = s.lay(&x);
+                everywhere(|cpu| {
+                    let [mut y, mut z] = [(); 2].map(|()| vec![5.0; s.end()]);
+                    let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
+                    let (mut running_mean, mut running_var) = (vec![0.5; n], vec![2.0; n]);
+                    let (statistics, scratch) = ([&mut mean, &mut inv_std, &mut var], &mut vec![0.0; s.scratch()]);
+                    let [mu, inv, v] = statistics.map(|x| &mut x[..]);
+                    batch_norm(cpu, &s, &x, None, None, Map::Identity, &mut y, mu, inv, v, scratch);
+                    batch_norm_running(cpu, n, all, 0.1, &mean, &var, &mut running_mean, &mut running_var);
+                    let (gamma, beta, mean, var) = (Some(&gamma[..]), Some(&beta[..]), &running_mean, &running_var);
+                    batch_norm_infer(cpu, &s, &x, gamma, beta, mean, var, map, &mut z);
+                    [s.columns(&z), running_mean, running_var]
+                })
             });
-            let mut want = vec![vec![]; s.rows];
+            for (plain, interleaved) in plain.iter().zip(&interleaved) {
+                assert_eq!(bits(plain), bits(interleaved));
+            }
+            let [y, running_mean, running_var] = plain;
             for j in 0..n {
-                let x = column(&x, &s, j);
-                let (mean, var, _) = normal64(&x, s.eps);
+                let x: Vec<f64> = x[j * all..][..all].iter().map(|x| f64::from(*x)).collect();
+                let (mean, var, _) = normal64(&x, eps);
                 let mean = 0.9 * 0.5 + 0.1 * mean;
-                let var = 0.9 * 2.0 + 0.1 * var * s.rows as f64 / (s.rows - 1) as f64;
+                let var = 0.9 * 2.0 + 0.1 * var * all as f64 / (all - 1) as f64;
                 near(running_mean[j], mean, 1e-6);
                 near(running_var[j], var, 1e-6);
-                for r in 0..s.rows {
-                    let normal = (x[r] - mean) / (var + f64::from(s.eps)).sqrt();
-                    want[r].push(normal * f64::from(gamma[j]) + f64::from(beta[j]));
+                for (x, y) in x.iter().zip(&y[j * all..]) {
+                    let normal = (x - mean) / (var + f64::from(eps)).sqrt();
+                    let plain = normal * f64::from(gamma[j]) + f64::from(beta[j]);
+                    near(*y, f64::from(map.value(plain as f32)), 2e-6);
                 }
             }
-            rows_near(&y, s.rows, n, ld, 2e-6, |r| want[r].clone());
         });
     }
 }

@@ -366,7 +366,7 @@ impl Work {
     }
 }
 
-/// Arrays of rows (or of columns), of which each part of a region takes its own.
+/// Arrays of rows, of which each part of a region takes its own.
 pub(crate) trait Rows: Sync {
     /// What a part takes.
     type Part;
@@ -393,21 +393,6 @@ impl<'a, T: Sync> Rows for Read<'a, T> {
 
     unsafe fn part(&self, rows: &Range<usize>) -> &'a [T] {
         &self.0[stretch(rows, self.1, self.0.len())]
-    }
-}
-
-/// Columns to be read, all rows of them: a part is given the array from its first column on.
-pub(crate) struct Columns<'a>(pub(crate) &'a [f32]);
-
-impl<'a> Rows for Columns<'a> {
-    type Part = &'a [f32];
-
-    fn bytes(&self) -> usize {
-        size_of_val(self.0)
-    }
-
-    unsafe fn part(&self, columns: &Range<usize>) -> &'a [f32] {
-        &self.0[columns.start..]
     }
 }
 

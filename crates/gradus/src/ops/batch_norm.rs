@@ -12,8 +12,9 @@
 use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad, batch_norm_infer, batch_norm_running};
 use gradus_kernels::{Region, Span};
 
+use super::map::{Map, multiply_derivative, times_derivative, value, wrap};
 use super::{Case, Cost, Op};
-use crate::exec::cpu::{LANES, Layout, Lower};
+use crate::exec::cpu::{LANES, Layout, Lower, layout};
 use crate::program::{Emit, Value};
 
 /// What [`Emit::batch_norm`] finds out about a batch: a value per channel each.
@@ -33,7 +34,7 @@ impl Emit<'_> {
         let [mean, inv_std, var] = ["mean", "inv_std", "var"].map(|name| self.single(&self.name(name), &[channels]));
         let mut reads = vec![x];
         reads.extend(affine.into_iter().flatten());
-        self.op(Train { eps }, &reads, &[y, mean, inv_std, var]);
+        self.op(Train { eps, map: Map::Identity }, &reads, &[y, mean, inv_std, var]);
         (y, Statistics { mean, inv_std, var })
     }
 
@@ -49,7 +50,7 @@ impl Emit<'_> {
         let y = self.batched_like(&self.name(""), x);
         let mut reads = vec![x, running[0], running[1]];
         reads.extend(affine.into_iter().flatten());
-        self.op(Infer { eps }, &reads, &[y]);
+        self.op(Infer { eps, map: Map::Identity }, &reads, &[y]);
         y
     }
 
@@ -61,7 +62,7 @@ impl Emit<'_> {
             reads.push(gamma);
             writes.extend([gamma, beta].map(|p| self.grad_if_trained(p)));
         }
-        self.op(Grad, &reads, &writes);
+        self.op(Grad { map: None }, &reads, &writes);
         dx
     }
 }
@@ -92,15 +93,17 @@ fn given_mut(x: &mut [f32]) -> Option<&mut [f32]> {
     (!x.is_empty()).then_some(x)
 }
 
-/// The kernel's sizes for a batch of `batch` samples.
+/// The kernel's sizes for a batch of `batch` samples. A batch of vectors is one group.
 fn norm(batch: usize, x: &Layout, eps: f64) -> Norm {
-    Norm { rows: batch * x.group, n: x.n, ld: x.ld, eps: eps as f32 }
+    let (groups, rows) = if x.group == 1 && x.together == 1 { (1, batch) } else { (batch, x.group) };
+    Norm { groups, rows, n: x.n, ld: x.ld, interleaved: x.together > 1, eps: eps as f32 }
 }
 
 /// The same with whole registers, which are quicker: what comes to lie in the padding is never looked at, nor is it a
 /// gradient, which would be.
 fn padded_norm(batch: usize, x: &Layout, eps: f64) -> Norm {
-    Norm { n: x.n.next_multiple_of(LANES).min(x.ld), ..norm(batch, x, eps) }
+    let n = if x.together > 1 { x.n } else { x.n.next_multiple_of(LANES).min(x.ld) };
+    Norm { n, ..norm(batch, x, eps) }
 }
 
 fn affine_line(x_hat: String, affine: &[&str]) -> String {
@@ -110,11 +113,13 @@ fn affine_line(x_hat: String, affine: &[&str]) -> String {
 #[derive(Debug)]
 struct Train {
     eps: f64,
+    map: Map,
 }
 
 impl Op for Train {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = {}", w[0], affine_line(format!("({} − {})·{}", r[0], w[1], w[2]), &r[1..]))
+        let y = affine_line(format!("({} − {})·{}", r[0], w[1], w[2]), &r[1..]);
+        format!("{} = {}", w[0], wrap(self.map, &y))
     }
 
     fn needs_batch(&self) -> bool {
@@ -134,21 +139,34 @@ impl Op for Train {
             let inv_std = 1.0 / (var + self.eps).sqrt();
             let (gamma, beta) = if let [_, gamma, beta] = r { (gamma[j], beta[j]) } else { (1.0, 0.0) };
             for i in at {
-                w[0][i] = gamma * (r[0][i] - mean) * inv_std + beta;
+                w[0][i] = value(self.map, gamma * (r[0][i] - mean) * inv_std + beta);
             }
             (w[1][j], w[2][j], w[3][j]) = (mean, inv_std, var);
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
+    /// Two sums per channel of each sample.
+    fn scratch(&self, case: &Case) -> usize {
+        padded_norm(case.batch(), &layout(case.reads[0]), 0.0).scratch()
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, eps) = (l.read(0), self.eps);
-        let reads = [x.span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
-        let writes = [0, 1, 2, 3].map(|i| l.write(i).span);
+        let (layout, eps, map) = (l.read(0).layout, self.eps, self.map);
+        let reads = [l.read(0).span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
+        let writes = [l.write(0).span, l.write(1).span, l.write(2).span, l.write(3).span, l.scratch()];
         l.kernel(reads, writes, [], [], move |run, s| {
-            let (norm, [x, gamma, beta], [y, mean, inv_std, var]) =
-                (padded_norm(run.batch(), &x.layout, eps), s.read, s.write);
-            batch_norm(run.cpu, &norm, x, given(gamma), given(beta), y, mean, inv_std, var);
+            let ([x, gamma, beta], [y, mean, inv_std, var, scratch]) = (s.read, s.write);
+            let norm = padded_norm(run.batch(), &layout, eps);
+            batch_norm(run.cpu, &norm, x, given(gamma), given(beta), map, y, mean, inv_std, var, scratch);
         });
+    }
+
+    fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
+        (self.map == Map::Identity).then(|| Box::new(Train { map, ..*self }) as Box<dyn Op>)
     }
 }
 
@@ -193,11 +211,13 @@ impl Op for Running {
 #[derive(Debug)]
 struct Infer {
     eps: f64,
+    map: Map,
 }
 
 impl Op for Infer {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = {}", w[0], affine_line(format!("({} − {})/√({} + {:?})", r[0], r[1], r[2], self.eps), &r[3..]))
+        let y = affine_line(format!("({} − {})/√({} + {:?})", r[0], r[1], r[2], self.eps), &r[3..]);
+        format!("{} = {}", w[0], wrap(self.map, &y))
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -210,33 +230,56 @@ impl Op for Infer {
             let inv_std = 1.0 / (r[2][j] + self.eps).sqrt();
             let (gamma, beta) = if let [.., gamma, beta] = &r[3..] { (gamma[j], beta[j]) } else { (1.0, 0.0) };
             for i in channel(case.batch(), dims, j) {
-                w[0][i] = gamma * (r[0][i] - r[1][j]) * inv_std + beta;
+                w[0][i] = value(self.map, gamma * (r[0][i] - r[1][j]) * inv_std + beta);
             }
         }
     }
 
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, y, eps) = (l.read(0), l.write(0), self.eps);
+        let (x, y, eps, map) = (l.read(0), l.write(0), self.eps, self.map);
         let reads = [x.span, l.read(1).span, l.read(2).span, read_or_nothing(l, 3), read_or_nothing(l, 4)];
         l.kernel(reads, [y.span], [], [], move |run, s| {
             let (norm, [x, mean, var, gamma, beta]) = (padded_norm(run.batch(), &x.layout, eps), s.read);
-            batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, s.write[0]);
+            batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, map, s.write[0]);
         });
+    }
+
+    fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
+        (self.map == Map::Identity).then(|| Box::new(Infer { map, ..*self }) as Box<dyn Op>)
     }
 }
 
 #[derive(Debug)]
-struct Grad;
+struct Grad {
+    /// A function of every number whose gradient follows: its output is the last operand.
+    map: Option<Map>,
+}
+
+impl Grad {
+    /// Its operands without the output of the function, and that output.
+    fn split<'a, T>(&self, reads: &'a [T]) -> (&'a [T], Option<&'a T>) {
+        match (self.map, reads) {
+            (Some(_), [operands @ .., y]) => (operands, Some(y)),
+            _ => (reads, None),
+        }
+    }
+}
 
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let (r, y) = self.split(r);
         let [_, _, inv_std, dy, ..] = r else { unreachable!("four operands at least") };
         let dx = format!("{inv_std}·({dy} − Σ {dy}/N − x̂·Σ({dy} ∗ x̂)/N)");
+        let times = times_derivative(self.map.unwrap_or(Map::Identity), y);
         match (r, w) {
             ([.., gamma], [x, dgamma, dbeta]) => {
-                format!("{x} = {gamma}·{dx};  {dgamma} += Σ {dy} ∗ x̂;  {dbeta} += Σ {dy}")
+                format!("{x} = {gamma}·{dx}{times};  {dgamma} += Σ {dy} ∗ x̂;  {dbeta} += Σ {dy}")
             }
-            _ => format!("{} = {dx}", w[0]),
+            _ => format!("{} = {dx}{times}", w[0]),
         }
     }
 
@@ -249,6 +292,7 @@ impl Op for Grad {
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (r, y) = self.split(r);
         let dims = &case.reads[0].dims;
         for j in 0..dims[0] {
             let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
@@ -264,37 +308,36 @@ impl Op for Grad {
                 grad[j] = if case.adds { grad[j] + sum } else { sum };
             }
         }
+        multiply_derivative(self.map.unwrap_or(Map::Identity), y, &mut w[0]);
     }
 
-    /// Two sums per channel.
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
     fn scratch(&self, case: &Case) -> usize {
-        2 * case.reads[0].dims[0]
+        norm(case.batch(), &layout(case.reads[0]), 0.0).scratch()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, scratch, gradient) = (l.read(0), l.scratch(), l.gradient());
-        let reads = [x.span, l.read(1).span, l.read(2).span, l.read(3).span, read_or_nothing(l, 4)];
-        let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), scratch];
+        let (layout, map, gradient) = (l.read(0).layout, self.map, l.gradient());
+        let places: Vec<Span> = (0..l.reads()).map(|i| l.read(i).span).collect();
+        let (operands, y) = self.split(&places);
+        let gamma = operands.get(4).copied().unwrap_or(NOTHING);
+        let reads = [operands[0], operands[1], operands[2], operands[3], gamma, y.copied().unwrap_or(NOTHING)];
+        let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), l.scratch()];
         l.kernel(reads, writes, [], [], move |run, s| {
             // No variance is taken here: eps is part of inv_std already.
-            let norm = norm(run.batch(), &x.layout, 0.0);
-            let ([x, mean, inv_std, dy, gamma], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
-            let (dgamma, dbeta) = (given_mut(dgamma), given_mut(dbeta));
-            batch_norm_grad(
-                run.cpu,
-                &norm,
-                x,
-                mean,
-                inv_std,
-                given(gamma),
-                dy,
-                dx,
-                dgamma,
-                dbeta,
-                gradient.adds(run),
-                scratch,
-            );
+            let norm = norm(run.batch(), &layout, 0.0);
+            let ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
+            let (gamma, before) = (given(gamma), map.map(|map| (map, y)));
+            let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
+            batch_norm_grad(run.cpu, &norm, x, mean, inv_std, gamma, dy, before, dx, dgamma, dbeta, adds, scratch);
         });
+    }
+
+    fn with_map_grad(&self, map: Map, y: Value) -> Option<(Box<dyn Op>, Value)> {
+        self.map.is_none().then(|| (Box::new(Grad { map: Some(map) }) as Box<dyn Op>, y))
     }
 }
 
@@ -306,12 +349,13 @@ mod tests {
     fn both_executors_agree() {
         for layer in ["BatchNorm1d 0.01", "BatchNorm1d 0.01 affine=false"] {
             for features in [1, 2, 17] {
-                agree(&[layer], &[features]);
+                agree(&[layer, "Tanh", layer], &[features]);
             }
         }
         for layer in ["BatchNorm2d 0.01", "BatchNorm2d 0.01 affine=false"] {
             for input in [[1, 1, 1], [3, 2, 5], [16, 3, 3], [17, 1, 2]] {
                 agree(&[layer, layer], &input);
+                agree(&[layer, "Tanh", layer, "ReLU", layer], &input);
             }
         }
     }

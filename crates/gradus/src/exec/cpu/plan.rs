@@ -274,7 +274,7 @@ fn fuse(program: &Program) -> Vec<Node> {
         // What goes through the function: x, or dy.
         let between = if map.is_some() { node.reads.first() } else { grad.and(node.reads.get(1)) };
         if let Some(between) = between.filter(|v| readers[v.index()] == 1)
-            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == [*between])
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes.first() == Some(between))
         {
             let both = match (map, grad) {
                 (Some(map), _) => before.op.with_map(map).map(|op| (op, None)),
@@ -284,7 +284,7 @@ fn fuse(program: &Program) -> Vec<Node> {
             if let Some((op, more)) = both {
                 before.op = Arc::from(op);
                 before.reads.extend(more);
-                before.writes = node.writes.clone();
+                before.writes[0] = node.writes[0];
                 continue;
             }
         }
