@@ -110,8 +110,8 @@ impl Loss for CrossEntropyLoss {
     fn emit(&self, e: &mut Emit<'_>, x: Value, target: Value) -> (Value, LossBack) {
         let t = e.target_smoothed(x, target, self.label_smoothing);
         let reduction = self.reduction;
-        let (loss, probs) = e.cross_entropy(reduction, x, t);
-        (loss, Box::new(move |e, weight| e.cross_entropy_grad(reduction, weight, probs, t)))
+        let (loss, excess) = e.cross_entropy(reduction, x, t);
+        (loss, Box::new(move |e, weight| e.cross_entropy_grad(reduction, weight, excess)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The cross entropy of softmax(x) against a distribution t, and its gradient: L = c·Σ t·(log Σ eˣ − x),
-//! dx = cw·(softmax(x)·Σ t − t), with c = 1/B for the mean and 1 for the sum, w the weight of the loss.
+//! dx = cw·(softmax(x)·Σ t − t), with c = 1/B for the mean and 1 for the sum, w the weight of the loss. The bracket, the excess of
+//! the softmax over t, comes out of the loss.
 //!
 //! Order on the CPU: a row's sums are those of `gradus_kernels::softmax` (sixteen chains over every sixteenth number,
 //! folded by halves); then the fixed tree of `gradus_kernels::reduce` over the rows, then one product with c.
@@ -12,19 +13,19 @@ use crate::losses::Reduction;
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
-    /// The cross entropy of the logits x (B, K) against the distributions t (B, K): one number; and softmax(x), which
-    /// its gradient needs.
+    /// The cross entropy of the logits x (B, K) against the distributions t (B, K): one number; and
+    /// softmax(x)·Σ t − t, which its gradient needs.
     pub fn cross_entropy(&mut self, reduction: Reduction, x: Value, t: Value) -> (Value, Value) {
         let y = self.single(&self.name(""), &[]);
-        let probs = self.batched_like(&self.name("probs"), x);
-        self.op(CrossEntropy { reduction }, &[x, t], &[y, probs]);
-        (y, probs)
+        let excess = self.batched_like(&self.name("excess"), x);
+        self.op(CrossEntropy { reduction }, &[x, t], &[y, excess]);
+        (y, excess)
     }
 
     /// The gradient of [`Emit::cross_entropy`] times `weight`.
-    pub fn cross_entropy_grad(&mut self, reduction: Reduction, weight: f64, probs: Value, t: Value) -> Value {
-        let dx = self.batched_like(&self.name(""), probs);
-        self.op(Grad { reduction, weight }, &[probs, t], &[dx]);
+    pub fn cross_entropy_grad(&mut self, reduction: Reduction, weight: f64, excess: Value) -> Value {
+        let dx = self.batched_like(&self.name(""), excess);
+        self.op(Grad { reduction, weight }, &[excess], &[dx]);
         dx
     }
 }
@@ -36,18 +37,20 @@ struct CrossEntropy {
 
 impl Op for CrossEntropy {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{}, {} = {} cross_entropy({}, {})", w[0], w[1], self.reduction.name(), r[0], r[1])
+        let ([x, t], name) = (r, self.reduction.name()) else { unreachable!("two operands") };
+        format!("{} = {name} cross_entropy({x}, {t});  {} = softmax({x})·Σ {t} − {t}", w[0], w[1])
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        Cost { flops: 24 * case.read_len(0) as u64, bytes: case.bytes() }
+        Cost { flops: 26 * case.read_len(0) as u64, bytes: case.bytes() }
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let n = case.reads[0].dims[0];
         let mut sum = 0.0;
-        for ((x, t), probs) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
-            let log_sum = super::softmax::row(x, probs);
+        for ((x, t), excess) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
+            let (log_sum, total) = (super::softmax::row(x, excess), t.iter().sum::<f64>());
+            excess.iter_mut().zip(t).for_each(|(p, t)| *p = *p * total - t);
             // A class that cannot be (−∞) costs nothing where nothing is wanted of it.
             sum += x.iter().zip(t).filter(|(_, t)| **t != 0.0).map(|(x, t)| t * (log_sum - x)).sum::<f64>();
         }
@@ -63,12 +66,12 @@ impl Op for CrossEntropy {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, t, y, probs, rows) = (l.read(0), l.read(1), l.write(0), l.write(1), l.scratch());
+        let (x, t, y, excess, rows) = (l.read(0), l.read(1), l.write(0), l.write(1), l.scratch());
         let (n, ld, reduction) = (x.layout.n, x.layout.ld, self.reduction);
-        l.kernel([x.span, t.span], [rows, y.span, probs.span], [], [], move |run, s| {
-            let [rows, y, probs] = s.write;
+        l.kernel([x.span, t.span], [rows, y.span, excess.span], [], [], move |run, s| {
+            let [rows, y, excess] = s.write;
             let (from, to) = (run.step.before, run.step.before + run.batch());
-            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], probs, &mut rows[from..to]);
+            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], excess, &mut rows[from..to]);
             y[0] = reduce::sum(run.cpu, &rows[..to]) * reduction.factor(run.whole()) as f32;
         });
     }
@@ -82,30 +85,24 @@ struct Grad {
 
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{0} = {1}({2}·Σ {3} − {3})", w[0], self.reduction.factor_text(self.weight, "B"), r[0], r[1])
+        format!("{} = {}{}", w[0], self.reduction.factor_text(self.weight, "B"), r[0])
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(4)
+        case.pointwise(1)
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        let n = case.reads[0].dims[0];
         let factor = self.weight * self.reduction.factor(case.batch());
-        for ((p, t), dx) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[0].chunks_exact_mut(n)) {
-            let total: f64 = t.iter().sum();
-            for (i, dx) in dx.iter_mut().enumerate() {
-                *dx = factor * (p[i] * total - t[i]);
-            }
-        }
+        w[0].iter_mut().zip(r[0]).for_each(|(dx, excess)| *dx = factor * excess);
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (probs, t, dx) = (l.read(0), l.read(1), l.write(0));
-        let (n, ld, reduction, weight) = (probs.layout.n, probs.layout.ld, self.reduction, self.weight);
-        l.kernel([probs.span, t.span], [dx.span], [], [], move |run, s| {
+        let (excess, dx) = (l.read(0), l.write(0));
+        let (n, ld, reduction, weight) = (excess.layout.n, excess.layout.ld, self.reduction, self.weight);
+        l.kernel([excess.span], [dx.span], [], [], move |run, s| {
             let factor = (weight * reduction.factor(run.whole())) as f32;
-            loss::cross_entropy_grad(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], factor, s.write[0]);
+            loss::cross_entropy_grad(run.cpu, run.batch(), n, ld, s.read[0], factor, s.write[0]);
         });
     }
 }
