@@ -18,12 +18,14 @@ mod lower;
 mod memory;
 mod plan;
 mod store;
+mod tuner;
 
 pub use gradus_kernels::{Cpu as Machine, Isa};
 pub use layout::{LANES, Layout, lanes, layout};
 pub use lower::{Gradient, Lower, Place, Run};
 pub use plan::Plan;
 pub use store::StoreLayout;
+use tuner::{Machines, Tuner};
 
 /// How many times as long it takes to gather samples as to write them where they are.
 const GATHER: usize = 4;
@@ -32,10 +34,10 @@ const GATHER: usize = 4;
 #[derive(Debug)]
 pub struct Cpu {
     graph: Arc<Graph>,
-    machine: Machine,
+    machines: Machines,
     layout: StoreLayout,
     store: Buffer,
-    plans: Vec<Loaded>,
+    plans: Vec<(Loaded, Tuner)>,
 }
 
 /// A plan with the work memory of one session.
@@ -176,46 +178,53 @@ impl Cpu {
     /// The same on a machine of the caller's choice: a given instruction set, say.
     pub fn on(graph: Arc<Graph>, machine: Machine) -> Cpu {
         let layout = StoreLayout::new(&graph, 0);
-        Cpu { store: Buffer::zeros(layout.numbers()), layout, graph, machine, plans: Vec::new() }
+        let machines = Machines::new(machine);
+        Cpu { store: Buffer::zeros(layout.numbers()), layout, graph, machines, plans: Vec::new() }
+    }
+
+    /// A plan with memory of its own.
+    fn loaded(&self, program: Arc<Program>, batch: usize, kind: PlanKind) -> (Loaded, Tuner) {
+        let tuner = self.machines.tuner(&program, batch);
+        (Loaded::new(Arc::new(Plan::new(program, &self.layout, batch, kind)), kind), tuner)
     }
 }
 
 impl Executor for Cpu {
     fn load(&mut self, program: Arc<Program>, batch: usize, kind: PlanKind) -> PlanId {
-        let plan = Arc::new(Plan::new(program, &self.layout, batch, kind));
-        self.plans.push(Loaded::new(plan, kind));
+        self.plans.push(self.loaded(program, batch, kind));
         PlanId(self.plans.len() - 1)
     }
 
     fn grow(&mut self, plan: PlanId, batch: usize) {
-        let loaded = &mut self.plans[plan.0];
-        let plan = Arc::new(Plan::new(loaded.plan.program.clone(), &self.layout, batch, loaded.kind));
-        *loaded = Loaded::new(plan, loaded.kind);
+        let (loaded, _) = &self.plans[plan.0];
+        self.plans[plan.0] = self.loaded(loaded.plan.program.clone(), batch, loaded.kind);
     }
 
     fn feed(&mut self, plan: PlanId, batch: &Batch<'_>, inputs: bool, targets: bool) {
-        self.plans[plan.0].feed(&self.machine, &self.graph, batch, inputs, targets);
+        let (loaded, tuner) = &mut self.plans[plan.0];
+        self.machines.alone = tuner.begin(batch.len());
+        loaded.feed(self.machines.now(), &self.graph, batch, inputs, targets);
     }
 
     fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
-        let loaded = &mut self.plans[plan.0];
+        let (loaded, _) = &mut self.plans[plan.0];
         let memory = &mut Memory::new(&mut self.store, &mut loaded.work, &mut loaded.ints);
-        loaded.now.run(first, last, &self.machine, step, memory);
+        loaded.now.run(first, last, self.machines.now(), step, memory);
     }
 
     fn read(&self, plan: PlanId, value: Value, batch: usize, out: &mut [f32]) {
-        self.plans[plan.0].read(value, batch, out, |x| x);
+        self.plans[plan.0].0.read(value, batch, out, |x| x);
     }
 
     fn read_f64(&self, plan: PlanId, value: Value, batch: usize) -> Vec<f64> {
-        let loaded = &self.plans[plan.0];
+        let (loaded, _) = &self.plans[plan.0];
         let mut out = vec![0.0; loaded.plan.program.info(value).len(batch)];
         loaded.read(value, batch, &mut out, f64::from);
         out
     }
 
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
-        let loaded = &mut self.plans[plan.0];
+        let (loaded, _) = &mut self.plans[plan.0];
         let Some(place) = loaded.now.places[value.index()] else { return };
         let info = loaded.plan.program.info(value);
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
@@ -225,7 +234,7 @@ impl Executor for Cpu {
     }
 
     fn number(&self, plan: PlanId, value: Value) -> f64 {
-        self.plans[plan.0].number(value)
+        self.plans[plan.0].0.number(value)
     }
 
     fn stored(&self, what: Stored) -> Vec<f64> {
@@ -240,7 +249,7 @@ impl Executor for Cpu {
         let (layout, store) = self.layout.with_states(&self.graph, &self.store, count);
         (self.layout, self.store) = (layout, store);
         // Buffers have moved: the plans point to where they were.
-        for loaded in &mut self.plans {
+        for (loaded, _) in &mut self.plans {
             let Loaded { plan, kind, .. } = loaded;
             *plan = Arc::new(Plan::new(plan.program.clone(), &self.layout, plan.batch, *kind));
             loaded.now = plan.clone();
@@ -252,11 +261,11 @@ impl Executor for Cpu {
     }
 
     fn scale_grads(&mut self, factor: f64) {
-        pointwise::scale_inplace(&self.machine, factor as f32, self.layout.grads(&mut self.store));
+        pointwise::scale_inplace(self.machines.now(), factor as f32, self.layout.grads(&mut self.store));
     }
 
     fn clamp_grads(&mut self, limit: f64) {
-        pointwise::clamp_inplace(&self.machine, -limit as f32, limit as f32, self.layout.grads(&mut self.store));
+        pointwise::clamp_inplace(self.machines.now(), -limit as f32, limit as f32, self.layout.grads(&mut self.store));
     }
 
     fn grad_norm(&self) -> f64 {
@@ -264,14 +273,14 @@ impl Executor for Cpu {
         let mut sum = 0.0;
         for i in 0..trained {
             let span = self.layout.span(Source::Grad(i)).expect("gradients are stored");
-            sum += f64::from(reduce::sum_squares(&self.machine, &self.store[span.start..span.start + span.len]));
+            sum += f64::from(reduce::sum_squares(self.machines.now(), &self.store[span.start..span.start + span.len]));
         }
         sum.sqrt()
     }
 
     fn update(&mut self, optimizer: &dyn Optimizer, update: &Update) {
         let (params, grads, states) = self.layout.for_update(&mut self.store);
-        optimizer.update(&self.machine, update, params, grads, states);
+        optimizer.update(self.machines.now(), update, params, grads, states);
     }
 
     fn descend(&mut self, plan: PlanId, step: &Step, optimizer: &dyn Optimizer, update: &Update) {
@@ -279,33 +288,33 @@ impl Executor for Cpu {
             self.run(plan, Phase::Backward, Phase::Backward, step);
             return self.update(optimizer, update);
         };
-        let Loaded { now: plan, work, ints, .. } = &mut self.plans[plan.0];
+        let Loaded { now: plan, work, ints, .. } = &mut self.plans[plan.0].0;
         let memory = &mut Memory::new(&mut self.store, work, ints);
-        plan.run_with(Some(sgd), Phase::Backward, Phase::Backward, &self.machine, step, memory);
+        plan.run_with(Some(sgd), Phase::Backward, Phase::Backward, self.machines.now(), step, memory);
         let (params, grads, _) = self.layout.for_update(&mut self.store);
         for range in &plan.left {
-            gradus_kernels::optim::sgd(&self.machine, &sgd, &mut params[range.clone()], &grads[range.clone()]);
+            gradus_kernels::optim::sgd(self.machines.now(), &sgd, &mut params[range.clone()], &grads[range.clone()]);
         }
     }
 
     fn all_finite(&self) -> bool {
-        reduce::all_finite(&self.machine, self.layout.params(&self.store))
+        reduce::all_finite(self.machines.now(), self.layout.params(&self.store))
     }
 
     fn describe(&self, plan: PlanId) -> String {
-        self.plans[plan.0].plan.describe()
+        self.plans[plan.0].0.plan.describe()
     }
 
     fn bytes(&self, plan: PlanId) -> (usize, usize) {
-        let plan = &self.plans[plan.0].plan;
+        let plan = &self.plans[plan.0].0.plan;
         (4 * self.store.len(), plan.bytes())
     }
 
     fn capacity(&self, plan: PlanId) -> usize {
-        self.plans[plan.0].capacity()
+        self.plans[plan.0].0.capacity()
     }
 
     fn part(&self, plan: PlanId) -> usize {
-        self.plans[plan.0].plan.part()
+        self.plans[plan.0].0.plan.part()
     }
 }
