@@ -58,7 +58,7 @@ fn chunks(n: usize) -> impl Iterator<Item = (usize, usize)> {
     )
 }
 
-/// Calls `f(row, column, width)` for sixteen columns of some rows after those of others, which are near each other.
+/// Calls `f(rows, column, width)` for each sixteen columns of some rows, before it goes on to the next rows.
 #[inline(always)]
 fn near(rows: usize, width: usize, mut f: impl FnMut(Range<usize>, usize, usize)) {
     for first in (0..rows).step_by(NEAR) {
@@ -480,8 +480,8 @@ pub fn batch_norm_infer(
 /// The gradients of [`batch_norm`] without its map, from what it has written out.
 ///
 /// With x̂ = (x − mean)·inv_std: dbeta = Σdy, dgamma = Σdy·x̂ (fused), by the trees of the statistics, and
-/// dx = (gamma·inv_std)·(−x̂·(dgamma/count) + (dy − dbeta/count)), the inner product and sum fused; times the gradient of the map
-/// of whose output x is a copy or what has become of it, where `before` has one and that output. `accumulate` adds to what is in
+/// dx = (gamma·inv_std)·(−x̂·(dgamma/count) + (dy − dbeta/count)), the inner product and sum fused. `before` is a map whose
+/// gradient follows, with its output: dx is that of its input then. `accumulate` adds to what is in
 /// `dgamma` and `dbeta`; `n` numbers of each are written. `scratch` holds [`Norm::scratch`] numbers.
 ///
 /// # Panics
