@@ -268,6 +268,8 @@ const FEW_CHANNELS: &[&[&str]] = &[
         "Flatten",
         "Linear 10",
     ],
+    // Images of one pixel.
+    &["Conv2d 3 7 stride=7", "ReLU", "Conv2d 3 4", "BatchNorm2d", "ReLU", "Flatten", "Linear 10"],
     &["Conv2d 10 2 stride=2", "Conv2d 3 4 stride=1x2", "LeakyReLU", "MaxPool2d 3 padding=1", "Flatten", "Linear 10"],
 ];
 
