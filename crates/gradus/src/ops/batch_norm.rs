@@ -93,17 +93,33 @@ fn given_mut(x: &mut [f32]) -> Option<&mut [f32]> {
     (!x.is_empty()).then_some(x)
 }
 
-/// The kernel's sizes for a batch of `batch` samples. A batch of vectors is one group.
-fn norm(batch: usize, x: &Layout, eps: f64) -> Norm {
-    let (groups, rows) = if x.group == 1 && x.together == 1 { (1, batch) } else { (batch, x.group) };
-    Norm { groups, rows, n: x.n, ld: x.ld, interleaved: x.together > 1, eps: eps as f32 }
+/// The rows that are normalised.
+#[derive(Clone, Copy)]
+struct Rows {
+    layout: Layout,
+    /// An image is a group of its own, be it of one pixel; a batch of vectors is one.
+    image: bool,
 }
 
-/// The same with whole registers, which are quicker: what comes to lie in the padding is never looked at, nor is it a
-/// gradient, which would be.
-fn padded_norm(batch: usize, x: &Layout, eps: f64) -> Norm {
-    let n = if x.together > 1 { x.n } else { x.n.next_multiple_of(LANES).min(x.ld) };
-    Norm { n, ..norm(batch, x, eps) }
+impl Rows {
+    fn new(dims: &[usize], layout: Layout) -> Rows {
+        Rows { layout, image: dims.len() > 1 }
+    }
+
+    /// The kernel's sizes for a batch of `batch` samples.
+    fn norm(&self, batch: usize, eps: f64) -> Norm {
+        let Layout { group, n, ld, together, .. } = self.layout;
+        let (groups, rows) = if self.image { (batch, group) } else { (1, batch) };
+        Norm { groups, rows, n, ld, interleaved: together > 1, eps: eps as f32 }
+    }
+
+    /// The same with whole registers, which are quicker: what comes to lie in the padding is never looked at, nor is it a
+    /// gradient, which would be.
+    fn padded_norm(&self, batch: usize, eps: f64) -> Norm {
+        let Layout { n, ld, together, .. } = self.layout;
+        let n = if together > 1 { n } else { n.next_multiple_of(LANES).min(ld) };
+        Norm { n, ..self.norm(batch, eps) }
+    }
 }
 
 fn affine_line(x_hat: String, affine: &[&str]) -> String {
@@ -151,16 +167,16 @@ impl Op for Train {
 
     /// Two sums per channel of each sample.
     fn scratch(&self, case: &Case) -> usize {
-        padded_norm(case.batch(), &layout(case.reads[0]), 0.0).scratch()
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).padded_norm(case.batch(), 0.0).scratch()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (layout, eps, map) = (l.read(0).layout, self.eps, self.map);
+        let (eps, map, all) = (self.eps, self.map, Rows::new(l.read_dims(0), l.read(0).layout));
         let reads = [l.read(0).span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
         let writes = [l.write(0).span, l.write(1).span, l.write(2).span, l.write(3).span, l.scratch()];
         l.kernel(reads, writes, [], [], move |run, s| {
             let ([x, gamma, beta], [y, mean, inv_std, var, scratch]) = (s.read, s.write);
-            let norm = padded_norm(run.batch(), &layout, eps);
+            let norm = all.padded_norm(run.batch(), eps);
             batch_norm(run.cpu, &norm, x, given(gamma), given(beta), map, y, mean, inv_std, var, scratch);
         });
     }
@@ -241,9 +257,10 @@ impl Op for Infer {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, y, eps, map) = (l.read(0), l.write(0), self.eps, self.map);
+        let all = Rows::new(l.read_dims(0), x.layout);
         let reads = [x.span, l.read(1).span, l.read(2).span, read_or_nothing(l, 3), read_or_nothing(l, 4)];
         l.kernel(reads, [y.span], [], [], move |run, s| {
-            let (norm, [x, mean, var, gamma, beta]) = (padded_norm(run.batch(), &x.layout, eps), s.read);
+            let (norm, [x, mean, var, gamma, beta]) = (all.padded_norm(run.batch(), eps), s.read);
             batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, map, s.write[0]);
         });
     }
@@ -316,11 +333,11 @@ impl Op for Grad {
     }
 
     fn scratch(&self, case: &Case) -> usize {
-        norm(case.batch(), &layout(case.reads[0]), 0.0).scratch()
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).norm(case.batch(), 0.0).scratch()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (layout, map, gradient) = (l.read(0).layout, self.map, l.gradient());
+        let (map, gradient, all) = (self.map, l.gradient(), Rows::new(l.read_dims(0), l.read(0).layout));
         let places: Vec<Span> = (0..l.reads()).map(|i| l.read(i).span).collect();
         let (operands, y) = self.split(&places);
         let gamma = operands.get(4).copied().unwrap_or(NOTHING);
@@ -328,7 +345,7 @@ impl Op for Grad {
         let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), l.scratch()];
         l.kernel(reads, writes, [], [], move |run, s| {
             // No variance is taken here: eps is part of inv_std already.
-            let norm = norm(run.batch(), &layout, 0.0);
+            let norm = all.norm(run.batch(), 0.0);
             let ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
             let (gamma, before) = (given(gamma), map.map(|map| (map, y)));
             let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
