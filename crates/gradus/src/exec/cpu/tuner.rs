@@ -13,8 +13,8 @@ use crate::program::{Phase, Program};
 /// Steps of so many operations are tried: smaller ones are not split, larger ones are always quicker with all threads.
 const TRIED: std::ops::Range<u64> = 300_000..1_000_000_000;
 
-/// So many steps are timed with all threads, then with one; the quickest counts.
-const TRIES: u32 = 6;
+/// So many steps are timed with all threads, then with one; their medians count, as single steps can be much quicker or slower.
+const TRIES: usize = 9;
 
 /// After that, the choice stays for so many steps, or so long if that is more of them.
 const STAYS: u32 = 200;
@@ -58,19 +58,20 @@ pub(super) struct Tuner {
 struct Trial {
     /// Steps before the next trial; 0 while one goes on.
     rest: u32,
-    /// Steps to be timed yet, of those with as many threads.
-    left: u32,
+    /// Steps timed yet, of those with as many threads, and their seconds a sample.
+    timed: usize,
+    times: [f64; TRIES],
     /// When the last step began, and of how many samples it is.
     last: Option<(Instant, usize)>,
-    /// Seconds a sample, with all threads and with one.
-    best: [f64; 2],
+    /// The median with all threads.
+    together: f64,
 }
 
 impl Tuner {
     /// For a plan whose steps have so many operations.
     fn new(threads: usize, flops: u64) -> Tuner {
         // The first steps find cold caches.
-        let trial = Trial { rest: TRIES, left: TRIES, last: None, best: [f64::INFINITY; 2] };
+        let trial = Trial::after(TRIES as u32);
         Tuner { trial: (threads > 1 && TRIED.contains(&flops)).then_some(trial), alone: false }
     }
 
@@ -91,23 +92,29 @@ impl Tuner {
             self.alone = false;
             return;
         };
-        let best = &mut trial.best[usize::from(self.alone)];
-        *best = best.min((now - began).as_secs_f64() / last as f64);
-        trial.left -= 1;
-        if trial.left > 0 {
+        trial.times[trial.timed] = (now - began).as_secs_f64() / last as f64;
+        trial.timed += 1;
+        if trial.timed < TRIES {
             return;
         }
-        trial.left = TRIES;
+        trial.timed = 0;
+        trial.times.sort_unstable_by(f64::total_cmp);
+        let median = trial.times[TRIES / 2];
         if !self.alone {
-            self.alone = true;
+            (self.alone, trial.together) = (true, median);
             return;
         }
-        let [together, alone] = trial.best;
-        self.alone = alone < together;
-        let stays = STAYS_FOR.as_secs_f64() / (together.min(alone) * samples as f64);
+        self.alone = median < trial.together;
+        let stays = STAYS_FOR.as_secs_f64() / (median.min(trial.together) * samples as f64);
         // A quotient that is not finite is a step of no time, which stays at the least.
-        let rest = if stays.is_finite() { (stays as u32).max(STAYS) } else { STAYS };
-        *trial = Trial { rest, left: TRIES, last: None, best: [f64::INFINITY; 2] };
+        *trial = Trial::after(if stays.is_finite() { (stays as u32).max(STAYS) } else { STAYS });
+    }
+}
+
+impl Trial {
+    /// One that begins after so many steps.
+    fn after(rest: u32) -> Trial {
+        Trial { rest, timed: 0, times: [0.0; TRIES], last: None, together: 0.0 }
     }
 }
 
@@ -138,7 +145,7 @@ mod tests {
         // All threads are quicker: alone for the tries of a trial alone. A choice stays for 250 ms.
         let steps = 50_000;
         let alone = run(&mut tuner, &mut now, steps, [100, 150]);
-        assert!((TRIES..=steps / 2500 * TRIES + TRIES).contains(&alone), "{alone}");
+        assert!((TRIES as u32..=steps / 2500 * TRIES as u32 + TRIES as u32).contains(&alone), "{alone}");
         // The threads are moved apart: after at most one more stay it is the other way round.
         let alone = run(&mut tuner, &mut now, steps, [200, 150]);
         assert!(alone > steps * 9 / 10 && alone < steps, "{alone}");
@@ -150,12 +157,12 @@ mod tests {
     fn a_batch_that_is_smaller_does_not_mislead() {
         let (mut tuner, mut now) = (Tuner::new(2, 1_000_000), Instant::now());
         (0..TRIES).for_each(|_| assert!(!tuner.begin(50)));
-        // One of the batches that are run alone has a tenth of the samples.
+        // Most of the batches that are run alone have a tenth of the samples.
         let mut alone = 0;
         while tuner.trial.as_ref().is_some_and(|t| t.rest == 0) {
-            let samples = if alone == 3 { 5 } else { 50 };
+            let samples = if alone % 4 > 0 { 5 } else { 50 };
             tuner.trying(samples, now);
-            alone += u32::from(tuner.alone);
+            alone += usize::from(tuner.alone);
             now += Duration::from_micros(if tuner.alone { 3 } else { 2 } * samples as u64);
         }
         assert!(alone >= TRIES && !tuner.alone);
