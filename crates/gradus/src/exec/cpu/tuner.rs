@@ -157,10 +157,10 @@ mod tests {
     fn a_batch_that_is_smaller_does_not_mislead() {
         let (mut tuner, mut now) = (Tuner::new(2, 1_000_000), Instant::now());
         (0..TRIES).for_each(|_| assert!(!tuner.begin(50)));
-        // Most of the batches that are run alone have a tenth of the samples.
+        // Of those that are run alone, each has mostly half as many samples as the next.
         let mut alone = 0;
         while tuner.trial.as_ref().is_some_and(|t| t.rest == 0) {
-            let samples = if alone % 4 > 0 { 5 } else { 50 };
+            let samples = if alone > 0 { 5 << (alone % 5) } else { 50 };
             tuner.trying(samples, now);
             alone += usize::from(tuner.alone);
             now += Duration::from_micros(if tuner.alone { 3 } else { 2 } * samples as u64);
