@@ -353,12 +353,7 @@ pub fn one_hot(cpu: &Cpu, rows: usize, n: usize, ld: usize, labels: &[u32], on: 
         for (i, &label) in labels.iter().enumerate() {
             assert!((label as usize) < n, "one_hot: label {label} of row {} is not below {n}", rows.start + i);
             let row = &mut t[i * ld..i * ld + n];
-            // A call takes longer than a few numbers.
-            if n <= NARROW {
-                row.iter_mut().for_each(|t| *t = off)
-            } else {
-                row.fill(off)
-            }
+            row.fill(off);
             row[label as usize] = on;
         }
     });

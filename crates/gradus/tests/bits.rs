@@ -204,6 +204,17 @@ fn whole_trainings_of_the_workloads_give_the_same_bits_everywhere() {
 }
 
 #[test]
+fn steps_with_all_threads_and_with_one_take_turns_without_a_trace() {
+    // Nine steps with all threads, nine timed, nine timed with one, and more of what was quicker.
+    let (graph, data) = (pair_graph("net1"), pairs(20, 2).train);
+    let settings = Settings { epochs: 10, batch: 5, ..settings("SGD lr=0.01") };
+    let want = fit(&graph, Isa::detect(), 1, &data, &settings);
+    for threads in [2, 3] {
+        assert_eq!(fit(&graph, Isa::detect(), threads, &data, &settings), want, "{threads} threads");
+    }
+}
+
+#[test]
 fn a_batch_run_in_parts_gives_the_same_bits() {
     let layers =
         ["Conv2d 6 5", "Tanh", "MaxPool2d 2", "Dropout 0.3", "Conv2d 16 5 padding=1", "ReLU", "Flatten", "Linear 10"];

@@ -37,7 +37,9 @@ pub struct Cpu {
     machines: Machines,
     layout: StoreLayout,
     store: Buffer,
-    plans: Vec<(Loaded, Tuner)>,
+    plans: Vec<Loaded>,
+    /// One for each plan.
+    tuners: Vec<Tuner>,
 }
 
 /// A plan with the work memory of one session.
@@ -179,52 +181,52 @@ impl Cpu {
     pub fn on(graph: Arc<Graph>, machine: Machine) -> Cpu {
         let layout = StoreLayout::new(&graph, 0);
         let machines = Machines::new(machine);
-        Cpu { store: Buffer::zeros(layout.numbers()), layout, graph, machines, plans: Vec::new() }
+        Cpu { store: Buffer::zeros(layout.numbers()), layout, graph, machines, plans: Vec::new(), tuners: Vec::new() }
     }
 
     /// A plan with memory of its own.
-    fn loaded(&self, program: Arc<Program>, batch: usize, kind: PlanKind) -> (Loaded, Tuner) {
-        let tuner = self.machines.tuner(&program, batch);
-        (Loaded::new(Arc::new(Plan::new(program, &self.layout, batch, kind)), kind), tuner)
+    fn loaded(&self, program: Arc<Program>, batch: usize, kind: PlanKind) -> Loaded {
+        Loaded::new(Arc::new(Plan::new(program, &self.layout, batch, kind)), kind)
     }
 }
 
 impl Executor for Cpu {
     fn load(&mut self, program: Arc<Program>, batch: usize, kind: PlanKind) -> PlanId {
+        self.tuners.push(self.machines.tuner(&program, batch));
         self.plans.push(self.loaded(program, batch, kind));
         PlanId(self.plans.len() - 1)
     }
 
     fn grow(&mut self, plan: PlanId, batch: usize) {
-        let (loaded, _) = &self.plans[plan.0];
-        self.plans[plan.0] = self.loaded(loaded.plan.program.clone(), batch, loaded.kind);
+        let Loaded { plan: old, kind, .. } = &self.plans[plan.0];
+        self.tuners[plan.0] = self.machines.tuner(&old.program, batch);
+        self.plans[plan.0] = self.loaded(old.program.clone(), batch, *kind);
     }
 
     fn feed(&mut self, plan: PlanId, batch: &Batch<'_>, inputs: bool, targets: bool) {
-        let (loaded, tuner) = &mut self.plans[plan.0];
-        self.machines.alone = tuner.begin(batch.len());
-        loaded.feed(self.machines.now(), &self.graph, batch, inputs, targets);
+        self.machines.alone = self.tuners[plan.0].begin(batch.len());
+        self.plans[plan.0].feed(self.machines.now(), &self.graph, batch, inputs, targets);
     }
 
     fn run(&mut self, plan: PlanId, first: Phase, last: Phase, step: &Step) {
-        let (loaded, _) = &mut self.plans[plan.0];
+        let loaded = &mut self.plans[plan.0];
         let memory = &mut Memory::new(&mut self.store, &mut loaded.work, &mut loaded.ints);
         loaded.now.run(first, last, self.machines.now(), step, memory);
     }
 
     fn read(&self, plan: PlanId, value: Value, batch: usize, out: &mut [f32]) {
-        self.plans[plan.0].0.read(value, batch, out, |x| x);
+        self.plans[plan.0].read(value, batch, out, |x| x);
     }
 
     fn read_f64(&self, plan: PlanId, value: Value, batch: usize) -> Vec<f64> {
-        let (loaded, _) = &self.plans[plan.0];
+        let loaded = &self.plans[plan.0];
         let mut out = vec![0.0; loaded.plan.program.info(value).len(batch)];
         loaded.read(value, batch, &mut out, f64::from);
         out
     }
 
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
-        let (loaded, _) = &mut self.plans[plan.0];
+        let loaded = &mut self.plans[plan.0];
         let Some(place) = loaded.now.places[value.index()] else { return };
         let info = loaded.plan.program.info(value);
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
@@ -234,7 +236,7 @@ impl Executor for Cpu {
     }
 
     fn number(&self, plan: PlanId, value: Value) -> f64 {
-        self.plans[plan.0].0.number(value)
+        self.plans[plan.0].number(value)
     }
 
     fn stored(&self, what: Stored) -> Vec<f64> {
@@ -249,7 +251,7 @@ impl Executor for Cpu {
         let (layout, store) = self.layout.with_states(&self.graph, &self.store, count);
         (self.layout, self.store) = (layout, store);
         // Buffers have moved: the plans point to where they were.
-        for (loaded, _) in &mut self.plans {
+        for loaded in &mut self.plans {
             let Loaded { plan, kind, .. } = loaded;
             *plan = Arc::new(Plan::new(plan.program.clone(), &self.layout, plan.batch, *kind));
             loaded.now = plan.clone();
@@ -288,7 +290,7 @@ impl Executor for Cpu {
             self.run(plan, Phase::Backward, Phase::Backward, step);
             return self.update(optimizer, update);
         };
-        let Loaded { now: plan, work, ints, .. } = &mut self.plans[plan.0].0;
+        let Loaded { now: plan, work, ints, .. } = &mut self.plans[plan.0];
         let memory = &mut Memory::new(&mut self.store, work, ints);
         plan.run_with(Some(sgd), Phase::Backward, Phase::Backward, self.machines.now(), step, memory);
         let (params, grads, _) = self.layout.for_update(&mut self.store);
@@ -302,19 +304,19 @@ impl Executor for Cpu {
     }
 
     fn describe(&self, plan: PlanId) -> String {
-        self.plans[plan.0].0.plan.describe()
+        self.plans[plan.0].plan.describe()
     }
 
     fn bytes(&self, plan: PlanId) -> (usize, usize) {
-        let plan = &self.plans[plan.0].0.plan;
+        let plan = &self.plans[plan.0].plan;
         (4 * self.store.len(), plan.bytes())
     }
 
     fn capacity(&self, plan: PlanId) -> usize {
-        self.plans[plan.0].0.capacity()
+        self.plans[plan.0].capacity()
     }
 
     fn part(&self, plan: PlanId) -> usize {
-        self.plans[plan.0].0.plan.part()
+        self.plans[plan.0].plan.part()
     }
 }
