@@ -12,7 +12,7 @@ use crate::layout::SAMPLES;
 use crate::matmul::{even, reach};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
-use crate::tile::{Anywhere, Begin, Chain, End, Regular, Tile, tall_rows, tile_size};
+use crate::tile::{Ahead, Anywhere, Begin, Chain, End, Regular, Tile, tall_rows, tile_size};
 
 pub mod interleaved;
 
@@ -469,7 +469,7 @@ impl Gather {
                     let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
                     let b = weights.wrapping_add(j);
                     let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
-                    let (n, to) = (width.min(self.n - j), self.end);
+                    let (n, to, ahead) = (width.min(self.n - j), self.end, Ahead::NOTHING);
                     let tall = tall_rows(cpu.isa, n);
                     // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
                     // the image does.
@@ -484,10 +484,10 @@ impl Gather {
                             // nobody else writes these.
                             unsafe {
                                 if let Some(rows) = walk.together(m) {
-                                    Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                                    Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
                                 } else {
                                     let rows = walk.apart(m);
-                                    Tile { chain: &chain, rows, b, m, n, from, to }.run(cpu.isa);
+                                    Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
                                 }
                             }
                         }
@@ -595,6 +595,7 @@ fn weight_grad_block(
                         n: width.min(columns.end - j),
                         from: Begin::Zero,
                         to: if accumulate { End::Add } else { End::First },
+                        ahead: Ahead::NOTHING,
                     });
                     let mut used = 0;
                     for (tile, (_, m)) in tiles.iter_mut().zip(even(0..together, most)) {

@@ -10,7 +10,7 @@ use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
 use crate::square::{self, SIDE};
-use crate::tile::{Begin, COLUMNS, Chain, End, Regular, Tile, map_stored, row_columns, tile_size};
+use crate::tile::{Ahead, Begin, COLUMNS, Chain, End, Regular, Tile, map_stored, prefetch, row_columns, tile_size};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -94,8 +94,7 @@ pub fn matmul<'f>(
     }
 }
 
-/// From so many numbers on (8 MB) a transposed a is too large for the caches: a tile, which reads down its columns, finds each
-/// of its terms in a page of its own. It is copied, and the sums are made in pieces, unless they end in a step of a parameter.
+/// From so many numbers on (8 MB) a transposed a is too large for the caches, and is always copied.
 pub const LARGE_TRANSPOSED: usize = 2 << 20;
 
 /// A product whose slices are long enough.
@@ -115,22 +114,41 @@ unsafe impl Sync for Checked<'_> {}
 impl Checked<'_> {
     /// A block of the output. Concurrent calls are given disjoint blocks.
     fn block(&self, rows: Range<usize>, columns: Range<usize>) {
-        let large = self.p.csa != 1 && rows.len().saturating_mul(self.p.k) >= LARGE_TRANSPOSED;
         let from_zero = matches!(self.start, Start::Zero) && !self.p.transposed_b;
         if self.p.k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
             self.outer(rows, columns);
         } else if self.is_few(&rows, &columns) {
             self.few(rows, columns);
-        } else if self.p.transposed_b && self.p.k > 0 {
-            // A few pages of stack are touched, whatever is used of them.
-            match self.p.k {
-                ..=64 => self.across::<{ 64 * COLUMNS }>(rows, columns),
-                _ => self.across::<{ 1024 * COLUMNS }>(rows, columns),
-            }
-        } else if large && !matches!(self.end, End::Sgd(_)) {
-            self.packed(rows, columns);
         } else {
-            self.direct(rows, columns);
+            let copies = self.copies(&rows, &columns);
+            self.make(rows, columns, copies);
+        }
+    }
+
+    /// A block, from such copies.
+    fn make(&self, rows: Range<usize>, columns: Range<usize>, copies: Copies) {
+        match copies {
+            Copies::None => self.direct(rows, columns),
+            // A few pages of stack are touched, whatever is used of them.
+            Copies::B if self.p.k <= 64 => self.copied::<0, { 64 * COLUMNS }>(rows, columns),
+            Copies::B => self.copied::<0, { TERMS * COLUMNS }>(rows, columns),
+            Copies::Both => self.copied::<{ 64 * TERMS }, { TERMS * COLUMNS }>(rows, columns),
+        }
+    }
+
+    /// What is copied of a block.
+    fn copies(&self, rows: &Range<usize>, columns: &Range<usize>) -> Copies {
+        let Product { k, rsa, csa, ldb, transposed_b, .. } = *self.p;
+        // Between two pieces of a sum its chain waits in the output, where a step of a parameter has the parameter.
+        let waits = k <= TERMS || !matches!(self.end, End::Sgd(_));
+        let large = rows.len().saturating_mul(k) >= LARGE_TRANSPOSED;
+        let a = rsa == 1 && csa != 1 && k >= 64 && (large || csa >= FAR && columns.len() >= 64);
+        let b = ldb >= FAR && k >= 64 && rows.len() >= 96;
+        match () {
+            _ if k == 0 || !waits => Copies::None,
+            _ if a => Copies::Both,
+            _ if transposed_b || b => Copies::B,
+            _ => Copies::None,
         }
     }
 
@@ -187,7 +205,7 @@ impl Checked<'_> {
     /// A tile of the block, to be put somewhere.
     fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
         let rows = Regular { a: std::ptr::null(), a_step: self.p.rsa, c: std::ptr::null_mut(), c_step: self.p.ldc };
-        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: self.end }
+        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: self.end, ahead: Ahead::NOTHING }
     }
 
     fn begin(&self, j: usize) -> Begin {
@@ -195,49 +213,6 @@ impl Checked<'_> {
             Start::Zero => Begin::Zero,
             Start::Row(row) => Begin::Row(row.as_ptr().wrapping_add(j)),
             Start::Stored => Begin::Stored,
-        }
-    }
-
-    /// A block of a product with a transposed b: as many of its columns as a tile has are turned into rows, of which all
-    /// tiles above each other make use. Between two pieces of `k` the chains wait in the output, unrounded.
-    #[inline(never)] // its copy is on the stack
-    fn across<const NUMBERS: usize>(&self, rows: Range<usize>, columns: Range<usize>) {
-        let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
-        let (most, width) = tile_size(self.isa);
-        // A few columns lie close, so that more of their terms stay in the first cache.
-        let ld = if columns.len() <= SIDE { columns.len().next_power_of_two().max(SIDE / 2) } else { width };
-        let mut copy = [MaybeUninit::<f32>::uninit(); NUMBERS];
-        for (l, terms) in even(0..k, NUMBERS / ld) {
-            let chain = Chain { k: terms, a_k: csa as isize, b_k: ld as isize, ..Chain::ONE };
-            let mut tile = self.tile(&chain);
-            if l + terms < k {
-                tile.to = End::Map(Map::Identity);
-            }
-            for j in columns.clone().step_by(width) {
-                tile.n = width.min(columns.end - j);
-                for r in (0..tile.n).step_by(SIDE) {
-                    for t in (0..terms).step_by(SIDE) {
-                        let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * ld + r..]);
-                        let (rows, columns) = (SIDE.min(tile.n - r), SIDE.min(terms - t));
-                        debug_assert!(reach(rows, columns, ldb) <= src.len() && reach(columns, rows, ld) <= dst.len());
-                        // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
-                        // is room for `terms` rows of `ld`.
-                        unsafe {
-                            square::transpose(self.isa, rows, columns, (src.as_ptr(), ldb), dst.as_mut_ptr().cast(), ld)
-                        };
-                    }
-                }
-                tile.b = copy.as_ptr().cast();
-                tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
-                for (i, m) in even(rows.clone(), most) {
-                    tile.m = m;
-                    tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa + l * csa);
-                    tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
-                    // SAFETY: the first `n` of each `ld` numbers of the copy have been written above; the rest as in
-                    // `direct`.
-                    unsafe { tile.run(self.isa) };
-                }
-            }
         }
     }
 
@@ -255,16 +230,9 @@ impl Checked<'_> {
             tile.b = self.b.as_ptr().wrapping_add(j);
             tile.n = width.min(columns.end - j);
             tile.from = self.begin(j);
-            // The rows of the next columns come into the second cache meanwhile: they are too far apart for the machine to
-            // foresee, and few rows of b are soon here anyway.
-            let far = k >= 256 && rows.len() > 1 && j + width < columns.end;
-            let ahead = if far { k.div_ceil(rows.len().div_ceil(most)) } else { 0 };
-            let mut next = (0..k).map(|t| t * ldb + j + width);
-            for (i, m) in even(rows.clone(), most) {
-                for at in next.by_ref().take(ahead) {
-                    prefetch(self.b, at);
-                    prefetch(self.b, at + 16);
-                }
+            let more = j + width < columns.end;
+            for (at, (i, m)) in even(rows.clone(), most).enumerate() {
+                tile.ahead = self.ahead(0..k, &rows, at, more.then_some(j + width));
                 tile.m = m;
                 tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa);
                 tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
@@ -275,37 +243,61 @@ impl Checked<'_> {
         }
     }
 
-    /// A block of a large product with a transposed a, from copies of pieces of the operands that lie as the tile reads them.
-    /// Between two pieces of `k` the chains wait in the output, unrounded.
+    /// A block from copies of its operands that lie as the tile reads them, if there is room for `A` numbers of a and `B` of b: a
+    /// (else read where it lies) as pieces of as many rows as a tile has, b as pieces of as many columns, which all tiles above each
+    /// other make use of. Between two pieces of `k` the chains wait in the output, unrounded.
     #[inline(never)] // its copies are on the stack, which small products should not pay for
-    fn packed(&self, rows: Range<usize>, columns: Range<usize>) {
-        let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
+    fn copied<const A: usize, const B: usize>(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, rsa, csa, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
-        let mut a_copy = [MaybeUninit::<f32>::uninit(); PACKED_ROWS * PACKED_TERMS];
-        let mut b_copy = [MaybeUninit::<f32>::uninit(); COLUMNS * PACKED_TERMS];
-        for (l, terms) in even(0..k, PACKED_TERMS) {
-            let chain = Chain { k: terms, a_k: most as isize, b_k: width as isize, ..Chain::ONE };
+        // A few columns lie close, so that more of their terms stay in the first cache.
+        let ld = if columns.len() <= SIDE { columns.len().next_power_of_two().max(SIDE / 2) } else { width };
+        let (mut a_copy, mut b_copy) = (Aligned([MaybeUninit::uninit(); A]), Aligned([MaybeUninit::uninit(); B]));
+        let (a_copy, b_copy) = (&mut a_copy.0, &mut b_copy.0);
+        // As many terms of b as stay in the first cache, where sums can wait.
+        let near = if k <= TERMS && matches!(self.end, End::Sgd(_)) { k } else { NEAR };
+        for (l, terms) in even(0..k, near.min(B / ld)) {
+            let (a_k, at_once) = if A > 0 { (most, A / terms / most * most) } else { (csa, rows.len()) };
+            let chain = Chain { k: terms, a_k: a_k as isize, b_k: ld as isize, ..Chain::ONE };
             let mut tile = self.tile(&chain);
-            tile.rows.a_step = 1;
             if l + terms < k {
                 tile.to = End::Map(Map::Identity);
             }
-            for (i, m) in even(rows.clone(), PACKED_ROWS / most * most) {
-                for (copy, (r, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(i..i + m, most)) {
-                    copy_across(m, &self.a[r * rsa + l * csa..], rsa, csa, copy, most);
+            for (i, m) in even(rows.clone(), at_once) {
+                let block = i..i + m;
+                if A > 0 {
+                    tile.rows.a_step = 1;
+                    for (copy, (i, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(block.clone(), most)) {
+                        let a = self.a.as_ptr().wrapping_add(l * csa + i);
+                        debug_assert!(rsa == 1 && terms * most == copy.len());
+                        // SAFETY: so many columns of the terms, which `matmul` has checked to be there; room for `most` each.
+                        unsafe { copy_rows(self.isa, terms, m, (a, csa), (copy.as_mut_ptr().cast(), most)) };
+                    }
                 }
                 for j in columns.clone().step_by(width) {
                     tile.n = width.min(columns.end - j);
-                    for (t, copy) in b_copy.chunks_exact_mut(width).take(terms).enumerate() {
-                        copy_row(&self.b[(l + t) * ldb + j..][..tile.n], copy);
-                    }
+                    self.copy_b(l, terms, j, tile.n, b_copy, ld);
                     tile.b = b_copy.as_ptr().cast();
                     tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
-                    for (a, (r, m)) in a_copy.chunks_exact(most * terms).zip(even(i..i + m, most)) {
+                    let more = j + width < columns.end;
+                    let reads = l > 0 || matches!(self.end, End::Sgd(_));
+                    for (at, (i, m)) in even(block.clone(), most).enumerate() {
+                        if reads {
+                            for row in i + m..(i + m + most).min(block.end) {
+                                let c = self.out.ptr().wrapping_add(row * ldc + j);
+                                prefetch(c);
+                                prefetch(c.wrapping_add(SIDE));
+                            }
+                        }
+                        tile.ahead = self.ahead(l..l + terms, &block, at, more.then_some(j + width));
                         tile.m = m;
-                        tile.rows.a = a.as_ptr().cast();
-                        tile.rows.c = self.out.ptr().wrapping_add(r * ldc + j);
-                        // SAFETY: the first `m` of each `most` numbers of `a` and the first `n` of each `width` of `b_copy`
+                        tile.rows.a = if A > 0 {
+                            a_copy.as_ptr().cast::<f32>().wrapping_add(at * most * terms)
+                        } else {
+                            self.a.as_ptr().wrapping_add(i * rsa + l * csa)
+                        };
+                        tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
+                        // SAFETY: the first `m` of each `most` numbers of the copy of a and the first `n` of each `ld` of that of b
                         // have been written above; the rest as in `direct`.
                         unsafe { tile.run(self.isa) };
                     }
@@ -313,52 +305,87 @@ impl Checked<'_> {
             }
         }
     }
-}
 
-/// Asks for the line of `b[at]`, if there is one.
-#[inline(always)]
-fn prefetch(b: &[f32], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(x) = b.get(at) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a hint, which every x86-64 has.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(x).cast()) };
+    /// What tile `at` of those above each other asks for of the `next` columns.
+    fn ahead(&self, terms: Range<usize>, rows: &Range<usize>, at: usize, next: Option<usize>) -> Ahead {
+        let tiles = rows.len().div_ceil(tile_size(self.isa).0);
+        match next {
+            // Few rows are soon here anyway.
+            Some(j) if terms.len() >= 64 && rows.len() > 1 && !self.p.transposed_b => {
+                let each = terms.len().div_ceil(tiles);
+                let first = self.b.as_ptr().wrapping_add((terms.start + at * each) * self.p.ldb + j);
+                Ahead { first, step: self.p.ldb, every: (terms.len() / each).max(1) }
+            }
+            _ => Ahead::NOTHING,
+        }
+    }
+
+    /// copy(t, r) = b(l + t, j + r) for so many terms and columns.
+    fn copy_b(&self, l: usize, terms: usize, j: usize, columns: usize, copy: &mut [MaybeUninit<f32>], ld: usize) {
+        let Product { ldb, transposed_b, .. } = *self.p;
+        if !transposed_b {
+            debug_assert!(columns <= ld && terms * ld <= copy.len());
+            let b = self.b.as_ptr().wrapping_add(l * ldb + j);
+            // SAFETY: so many columns of the terms, which `matmul` has checked to be there; room for `ld` each.
+            return unsafe { copy_rows(self.isa, terms, columns, (b, ldb), (copy.as_mut_ptr().cast(), ld)) };
+        }
+        for r in (0..columns).step_by(SIDE) {
+            for t in (0..terms).step_by(SIDE) {
+                let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * ld + r..]);
+                let (rows, columns) = (SIDE.min(columns - r), SIDE.min(terms - t));
+                debug_assert!(reach(rows, columns, ldb) <= src.len() && reach(columns, rows, ld) <= dst.len());
+                // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
+                // is room for `terms` rows of `ld`.
+                unsafe { square::transpose(self.isa, rows, columns, (src.as_ptr(), ldb), dst.as_mut_ptr().cast(), ld) };
+            }
+        }
     }
 }
 
-/// Rows of a and terms of both that are copied at a time: with the columns of a tile, b stays in the first cache, a in the second.
-const PACKED_ROWS: usize = 192;
-const PACKED_TERMS: usize = 256;
+/// Numbers from the start of a cache line on: vectors that lie in two lines take twice as long to load.
+#[repr(align(64))]
+struct Aligned<const N: usize>([MaybeUninit<f32>; N]);
 
-/// Copies a short row to the start of a longer one.
+/// What is copied of a product's operands.
+enum Copies {
+    None,
+    B,
+    Both,
+}
+
+/// As many terms are copied at a time: longer sums are made in pieces, and a step of a parameter is not made from copies then.
+pub const TERMS: usize = 1024;
+
+/// So many terms of as many columns as a tile has stay in the first cache.
+const NEAR: usize = 256;
+
+/// Rows so many numbers apart lie in pages of their own, mostly, whose addresses are found anew for each: copied, they are quicker to
+/// read, if they are read often enough.
+const FAR: usize = 512;
+
+by_lanes! {
+    /// Copies `rows` rows of `n` numbers, `from.1` apart, to where they are `to.1` apart.
+    ///
+    /// # Safety
+    /// They can be read, and written, and do not overlap.
+    fn copy_rows(rows: usize, n: usize, from: (*const f32, usize), to: (*mut f32, usize)) = copy_all_rows
+}
+
+/// # Safety
+/// As [`copy_rows`], where the instruction set is there.
 #[inline(always)]
-fn copy_row(row: &[f32], copy: &mut [MaybeUninit<f32>]) {
-    // The lengths that matter, known to the compiler: a call that copies any length takes longer than the copy.
-    fn fixed<const N: usize>(row: &[f32], copy: &mut [MaybeUninit<f32>]) -> bool {
-        let fits = row.len() == N && copy.len() >= N;
-        if fits {
-            // SAFETY: both have N numbers.
+unsafe fn copy_all_rows<V: Lanes>(rows: usize, n: usize, from: (*const f32, usize), to: (*mut f32, usize)) {
+    for row in 0..rows {
+        let (from, to) = (from.0.wrapping_add(row * from.1), to.0.wrapping_add(row * to.1));
+        for j in (0..n).step_by(V::N) {
+            let (from, to, left) = (from.wrapping_add(j), to.wrapping_add(j), n - j);
+            // SAFETY: numbers of a row below `n`.
             unsafe {
-                copy.as_mut_ptr().cast::<[f32; N]>().write_unaligned(row.as_ptr().cast::<[f32; N]>().read_unaligned())
-            };
-        }
-        fits
-    }
-    if !fixed::<32>(row, copy) && !fixed::<16>(row, copy) && !fixed::<12>(row, copy) && !fixed::<11>(row, copy) {
-        row.iter().zip(copy).for_each(|(&x, copy)| _ = copy.write(x));
-    }
-}
-
-/// copy(t, r) = a(r, t) for `m` rows, and as many t as fit.
-fn copy_across(m: usize, a: &[f32], rsa: usize, csa: usize, copy: &mut [MaybeUninit<f32>], ld: usize) {
-    if rsa == 1 {
-        for (t, copy) in copy.chunks_exact_mut(ld).enumerate() {
-            copy_row(&a[t * csa..][..m], copy);
-        }
-    } else {
-        for (t, copy) in copy.chunks_exact_mut(ld).enumerate() {
-            for (r, copy) in copy[..m].iter_mut().enumerate() {
-                copy.write(a[r * rsa + t * csa]);
+                if left >= V::N {
+                    V::load(from).store(to);
+                } else {
+                    V::load_first(from, left).store_first(to, left);
+                }
             }
         }
     }
@@ -835,33 +862,49 @@ pub(crate) mod tests {
 
     #[test]
     fn copies_change_no_bit() {
-        let mut numbers = Numbers::new(8);
-        let bias = numbers.rows(1, 77, 77, 0.0);
-        for cpu in machines().iter().filter(|cpu| cpu.isa != Isa::PORTABLE && cpu.pool.threads() == 1) {
-            for (m, n, k) in [(13, 77, 300), (2 * PACKED_ROWS + 5, 40, 2 * PACKED_TERMS + 7), (200, 33, 1)] {
-                for (transposed, start) in [(false, Start::Zero), (true, Start::Row(&bias)), (true, Start::Stored)] {
-                    let lda = if transposed { m + 3 } else { k + 3 };
-                    let (rsa, csa) = if transposed { (1, lda) } else { (lda, 1) };
-                    let p = Product { m, n, k, rsa, csa, ldb: n + 2, transposed_b: false, ldc: n + 1 };
-                    let a = if transposed { numbers.rows(k, m, lda, 0.0) } else { numbers.rows(m, k, lda, 0.0) };
-                    let b = numbers.rows(k, n, n + 2, f32::NAN);
-                    let stored = numbers.rows(m, n, n + 1, 77.0);
-                    let run = |packed: bool| {
+        let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.pool.threads() == 1).collect();
+        cases("copies", 12, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            // Pieces of the terms, of the rows that are copied, of the columns.
+            let (m, n, k) = (numbers.pick(1..150), numbers.pick(1..100), numbers.pick(1..2 * NEAR + 80));
+            let (m, k) = [(m, k), (m, k), (m + 64, TERMS - 3), (m, TERMS + 1)][numbers.pick(0..4)];
+            let (transposed, transposed_b) = (numbers.pick(0..2) == 1, numbers.pick(0..2) == 1);
+            let (lda, ldb, ldc) = (if transposed { m } else { k } + 3, if transposed_b { k } else { n } + 2, n + 1);
+            let (rsa, csa) = if transposed { (1, lda) } else { (lda, 1) };
+            let p = Product { m, n, k, rsa, csa, ldb, transposed_b, ldc };
+            let a = if transposed { numbers.rows(k, m, lda, f32::NAN) } else { numbers.rows(m, k, lda, f32::NAN) };
+            let b = if transposed_b { numbers.rows(n, k, ldb, f32::NAN) } else { numbers.rows(k, n, ldb, f32::NAN) };
+            let (bias, stored) = (numbers.rows(1, n, n, 0.0), numbers.rows(m, n, ldc, 77.0));
+            shape_is(&p);
+            for cpu in &machines {
+                let step = End::Sgd(Sgd { lr: 0.1, weight_decay: 0.01 });
+                for (start, end) in [
+                    (Start::Zero, End::Map(Map::Tanh)),
+                    (Start::Row(&bias), End::Map(Map::ReLU)),
+                    (Start::Stored, End::Map(Map::Identity)),
+                    (Start::Zero, step),
+                ] {
+                    let is_step = matches!(end, End::Sgd(_));
+                    if is_step && (transposed_b || k > TERMS) {
+                        continue;
+                    }
+                    let run = |copies: Copies| {
                         let mut c = stored.clone();
                         let out = &Output::new(&mut c);
-                        let product =
-                            Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, start, end: End::Map(Map::Tanh) };
-                        if packed {
-                            product.packed(0..m, 0..n)
-                        } else {
-                            product.direct(0..m, 0..n)
-                        }
+                        let product = Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, start, end };
+                        product.make(0..m, 0..n, copies);
                         c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                     };
-                    assert!(run(true) == run(false), "{p:?} {start:?} {}", cpu.isa);
+                    let copied = run(Copies::B);
+                    if !transposed_b {
+                        assert!(copied == run(Copies::None), "b: {p:?} {start:?} {}", cpu.isa);
+                    }
+                    if transposed {
+                        assert!(copied == run(Copies::Both), "a: {p:?} {start:?} {}", cpu.isa);
+                    }
                 }
             }
-        }
+        });
     }
 
     #[test]

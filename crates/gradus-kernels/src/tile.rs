@@ -80,6 +80,32 @@ impl Chain {
     }
 }
 
+/// Rows of `b` that are soon to be used, to be asked for on the way: a row after so many terms. The machine cannot foresee rows that lie
+/// far apart, and asked for at once they would keep it from its work until they have come.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    pub first: *const f32,
+    pub step: usize,
+    pub every: usize,
+}
+
+impl Ahead {
+    pub(crate) const NOTHING: Ahead = Ahead { first: std::ptr::null(), step: 0, every: usize::MAX };
+}
+
+/// Asks for the line at `p`, wherever that is.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which every x86-64 has, and which an address that is none does no harm.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// Where a tile's chains start.
 #[derive(Clone, Copy)]
 pub(crate) enum Begin {
@@ -148,11 +174,11 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     type Place = [*const f32; TALL_ROWS / 4];
     #[inline(always)]
     fn start(&self) -> Self::Place {
-        std::array::from_fn(|i| self.a.wrapping_add(4 * i * self.a_step))
+        std::array::from_fn(|i| opaque(self.a.wrapping_add(4 * i * self.a_step)))
     }
     #[inline(always)]
     fn after(place: Self::Place, step: isize) -> Self::Place {
-        place.map(|p| p.wrapping_offset(step))
+        place.map(|p| opaque(p.wrapping_offset(step)))
     }
     #[inline(always)]
     fn a(&self, i: usize, place: Self::Place) -> *const f32 {
@@ -162,6 +188,20 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     fn c(&self, i: usize) -> *mut f32 {
         self.c.wrapping_add(i * self.c_step)
     }
+}
+
+/// The same pointer, of which the compiler does not know how far from others it lies: it would find each row from another one,
+/// with an addition or a load of its own, in every round of a loop.
+#[inline(always)]
+fn opaque(p: *const f32) -> *const f32 {
+    #[cfg(target_arch = "x86_64")]
+    let p = {
+        let mut p = p;
+        // SAFETY: no instruction at all.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+        p
+    };
+    p
 }
 
 /// Rows that start anywhere.
@@ -207,6 +247,8 @@ pub(crate) struct Tile<'a, R> {
     pub n: usize,
     pub from: Begin,
     pub to: End,
+    /// For chains of one run.
+    pub ahead: Ahead,
 }
 
 by_lanes! {
@@ -240,6 +282,22 @@ impl<R: TileRows> Tile<'_, R> {
     }
 }
 
+/// Does the same for every number below `$rows`, at most [`TALL_ROWS`], without a loop: the compiler takes apart short ones only, and
+/// leaves the sums of longer ones in memory.
+macro_rules! for_rows {
+    ($rows:ident, $i:ident, $body:block) => {
+        for_rows!($rows, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+    };
+    ($rows:ident, $i:ident, $body:block, $($n:literal)+) => {
+        $(
+            if $n < $rows {
+                let $i = $n;
+                $body
+            }
+        )+
+    };
+}
+
 /// `R` rows of `W` vectors; the last vector has the first `tile.n - (W - 1) * V::N` lanes when `PART`.
 ///
 /// # Safety
@@ -269,32 +327,33 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
             ),
         }
         let Chain { h, w, k, a_h, a_w, a_k, b_h, b_w, b_k } = *t.chain;
-        let mut run = |mut place: A::Place, mut b: *const f32| {
-            for _ in 0..k {
-                let row: [V; W] = std::array::from_fn(|w| load(b, w));
-                let (few, more) = sums.split_at_mut(R.min(ROWS));
-                for (i, sums) in few.iter_mut().enumerate() {
-                    let factor = V::splat(*rows.a(i, place));
-                    for (sum, row) in sums.iter_mut().zip(row) {
-                        *sum = sum.add_product(factor, row);
+        let (h, w, every) = if A::ONE_RUN { (1, 1, t.ahead.every) } else { (h, w, usize::MAX) };
+        let mut next = t.ahead.first;
+        for y in 0..h as isize {
+            for x in 0..w as isize {
+                let mut place = A::after(rows.start(), y * a_h + x * a_w);
+                let mut b = t.b.wrapping_offset(y * b_h + x * b_w);
+                let mut left = k;
+                loop {
+                    let terms = left.min(every);
+                    for _ in 0..terms {
+                        let row: [V; W] = std::array::from_fn(|w| load(b, w));
+                        for_rows!(R, i, {
+                            let factor = V::splat(*rows.a(i, place));
+                            for (sum, row) in sums[i].iter_mut().zip(row) {
+                                *sum = sum.add_product(factor, row);
+                            }
+                        });
+                        place = A::after(place, a_k);
+                        b = b.wrapping_offset(b_k);
                     }
-                }
-                for (i, sums) in more.iter_mut().enumerate() {
-                    let factor = V::splat(*rows.a(ROWS + i, place));
-                    for (sum, row) in sums.iter_mut().zip(row) {
-                        *sum = sum.add_product(factor, row);
+                    left -= terms;
+                    if left == 0 {
+                        break;
                     }
-                }
-                place = A::after(place, a_k);
-                b = b.wrapping_offset(b_k);
-            }
-        };
-        if A::ONE_RUN {
-            run(rows.start(), t.b);
-        } else {
-            for y in 0..h as isize {
-                for x in 0..w as isize {
-                    run(A::after(rows.start(), y * a_h + x * a_w), t.b.wrapping_offset(y * b_h + x * b_w));
+                    prefetch(next);
+                    prefetch(next.wrapping_add(V::N));
+                    next = next.wrapping_add(t.ahead.step);
                 }
             }
         }
@@ -348,18 +407,11 @@ pub(crate) fn each_row<V: Copy, const R: usize, const W: usize>(
     sums: &mut [[V; W]; R],
     f: impl Fn(usize, usize, V) -> V,
 ) {
-    // The compiler takes apart loops of so many rounds, and leaves the sums of longer ones in memory.
-    let (few, more) = sums.split_at_mut(R.min(ROWS));
-    for (i, sums) in few.iter_mut().enumerate() {
-        for (w, sum) in sums.iter_mut().enumerate() {
+    for_rows!(R, i, {
+        for (w, sum) in sums[i].iter_mut().enumerate() {
             *sum = f(i, w, *sum);
         }
-    }
-    for (i, sums) in more.iter_mut().enumerate() {
-        for (w, sum) in sums.iter_mut().enumerate() {
-            *sum = f(ROWS + i, w, *sum);
-        }
-    }
+    });
 }
 
 /// Functions of sums that have been stored: those that are too long for the tile's registers, and all of other kernels.

@@ -18,7 +18,7 @@ use crate::optim::sgd;
 use crate::pointwise::Map;
 use crate::pool::{Output, Work, Write};
 use crate::square::{self, SIDE};
-use crate::tile::{Anywhere, Begin, Chain, End, ROWS, Regular, Tile, TileRows, each_row, map_stored, tile_size};
+use crate::tile::{Ahead, Anywhere, Begin, Chain, End, ROWS, Regular, Tile, TileRows, each_row, map_stored, tile_size};
 use crate::{Cpu, Isa};
 
 /// The most outputs of a tile.
@@ -240,6 +240,7 @@ impl Gather {
                     n: outputs,
                     from: self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(o))),
                     to: self.end,
+                    ahead: Ahead::NOTHING,
                 };
                 // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images (tested for all
                 // small shapes). Lines are in one pair of runs and in one range each, so nobody else writes these.
@@ -253,7 +254,7 @@ impl Gather {
                 let rows = Regular { a, a_step, c: c.wrapping_add(i * line.1), c_step };
                 let (n, from, to) = (self.n * SAMPLES, Begin::Zero, self.end);
                 // SAFETY: what was written above.
-                unsafe { map_stored(cpu.isa, &Tile { chain: &chain, rows, b, m, n, from, to }) };
+                unsafe { map_stored(cpu.isa, &Tile { chain: &chain, rows, b, m, n, from, to, ahead: Ahead::NOTHING }) };
             }
         }
     }
@@ -303,7 +304,7 @@ pub fn conv2d_weight_grad(
                         rows.c[r] = sums.wrapping_add(((row + r) * c.co + o) * SAMPLES);
                     }
                     let (b, from, to) = (dy.wrapping_add(o * SAMPLES), Begin::Zero, End::Map(Map::Identity));
-                    let tile = Tile { chain: &chain, rows, b, m, n: outputs, from, to };
+                    let tile = Tile { chain: &chain, rows, b, m, n: outputs, from, to, ahead: Ahead::NOTHING };
                     // SAFETY: the lengths are checked above; the lanes of a block are all there. Rows are in one range each, so
                     // nobody else writes their sums.
                     unsafe { Strip { tile, lines: 1, step: (0, 0), samples }.run::<true>(cpu.isa) };

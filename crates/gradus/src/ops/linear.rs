@@ -8,7 +8,7 @@
 //! inputs along the lanes: its product turns a few columns of W at a time into rows. With few outputs it is the other way
 //! round: W lies as (O, I), and forward turns it.
 
-use gradus_kernels::matmul::{LARGE_TRANSPOSED, Product, Start, Total, matmul};
+use gradus_kernels::matmul::{LARGE_TRANSPOSED, Product, Start, TERMS, Total, matmul};
 use gradus_kernels::pointwise::Finish;
 
 use super::{Case, Cost, Map, Op};
@@ -138,9 +138,9 @@ impl Op for WeightGrad {
     }
 
     fn can_move(&self, case: &Case) -> bool {
-        // Sums of so many numbers are made in pieces, which wait where they are written.
+        // Long sums of so many numbers are made in pieces, which wait where they are written.
         let (b, i, _) = sizes(case.batch(), &case.reads[0].dims, &case.reads[1].dims);
-        b.saturating_mul(i) < LARGE_TRANSPOSED
+        b <= TERMS || b.saturating_mul(i) < LARGE_TRANSPOSED
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
