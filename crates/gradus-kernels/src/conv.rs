@@ -5,14 +5,15 @@
 //! their taps; along each axis they fall into a few `Run`s of equal ones (the borders, and the inside), and a tile takes
 //! its pixels from one pair of runs, across all rows and images. Its loops need no test of edges.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::Cpu;
 use crate::layout::SAMPLES;
-use crate::matmul::{even, reach};
+use crate::matmul::{Aligned, copy_rows, even, reach};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
-use crate::tile::{Ahead, Anywhere, Begin, Chain, End, Regular, Tile, tall_rows, tile_size};
+use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROWS, Tile, tall_rows, tile_size};
 
 pub mod interleaved;
 
@@ -220,6 +221,11 @@ pub fn conv2d_weight_grad(cpu: &Cpu, c: &Conv, x: &[f32], dy: &[f32], dw: &mut [
     }
     let out = Output::new(dw);
     let (most, width) = tile_size(cpu.isa);
+    if let Some(strips) = Strips::of(cpu, c) {
+        let units = c.co.div_ceil(width) * strips.count;
+        cpu.pool.split(c.work(), units, 1, |units| strips.run(cpu, c, x, dy, &out, accumulate, units));
+        return;
+    }
     // Each part reads all of the operand that is not split: split the longer side.
     if rows >= c.co || c.co <= width {
         cpu.pool.split(c.work(), rows, most, |range| {
@@ -410,9 +416,11 @@ impl Gather {
         cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
-    /// What is summed for each pixel of a pair of runs, whose channels lie `together` numbers apart, and the first of its weights.
-    fn chain(&self, down: &Run, right: &Run, together: usize) -> (Chain, *const f32) {
-        let (row, ld, tap) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize, self.k * self.ldw);
+    /// What is summed for each pixel of a pair of runs, whose channels lie `together` numbers apart, and the first of its `weights`,
+    /// whose rows are so far apart.
+    fn chain(&self, down: &Run, right: &Run, together: usize, weights: (*const f32, usize)) -> (Chain, *const f32) {
+        let (weights, ldw) = weights;
+        let (row, ld, tap) = ((self.src.w * self.src.ld) as isize, self.src.ld as isize, self.k * ldw);
         let kw = self.right.0.taps;
         let chain = Chain {
             h: down.terms,
@@ -423,10 +431,10 @@ impl Gather {
             a_k: together as isize,
             b_h: (down.term_step * kw * tap) as isize,
             b_w: (right.term_step * tap) as isize,
-            b_k: self.ldw as isize,
+            b_k: ldw as isize,
         };
         // Wrapping: where there are no terms there may be nothing.
-        (chain.collapsed(), self.weights.wrapping_add((down.term * kw + right.term) * tap))
+        (chain.collapsed(), weights.wrapping_add((down.term * kw + right.term) * tap))
     }
 
     /// From pixel `start` of a pair of runs on; `dst` is the first number of the target.
@@ -454,41 +462,64 @@ impl Gather {
 
     /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
     fn pixels(&self, cpu: &Cpu, range: Range<usize>, out: &Output) {
-        let (most, width) = tile_size(cpu.isa);
+        let (_, width) = tile_size(cpu.isa);
+        let rows = self.down.0.taps * self.right.0.taps * self.k;
+        for j in (0..self.n).step_by(width) {
+            let (n, weights) = (width.min(self.n - j), self.weights.wrapping_add(j));
+            // Rows of several tiles lie apart: those of one are copied where many pixels read them.
+            if self.n > width && rows >= 64 && rows * width <= COPIED && range.len() >= 256 {
+                self.copied_columns(cpu, &range, out, j, n, rows);
+            } else {
+                self.columns(cpu, &range, out, j, n, (weights, self.ldw));
+            }
+        }
+    }
+
+    /// So many columns of a range of the pixels, from a copy of their weights.
+    #[inline(never)] // the copy is on the stack
+    fn copied_columns(&self, cpu: &Cpu, range: &Range<usize>, out: &Output, j: usize, n: usize, rows: usize) {
+        let (_, width) = tile_size(cpu.isa);
+        let mut copy = Aligned([MaybeUninit::uninit(); COPIED]);
+        let copy = copy.0.as_mut_ptr().cast::<f32>();
+        // SAFETY: all weights are there, as the pass has checked, and there is room for `rows` rows of `width`.
+        unsafe { copy_rows(cpu.isa, rows, n, (self.weights.wrapping_add(j), self.ldw), (copy, width)) };
+        self.columns(cpu, range, out, j, n, (copy, width));
+    }
+
+    /// The same with weights that lie there, so far apart.
+    fn columns(&self, cpu: &Cpu, range: &Range<usize>, out: &Output, j: usize, n: usize, weights: (*const f32, usize)) {
+        let (most, _) = tile_size(cpu.isa);
+        let tall = tall_rows(cpu.isa, n);
+        let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
+        let (to, ahead) = (self.end, Ahead::NOTHING);
         let mut start = 0;
         for down in self.down.0.runs(self.down.1) {
             for right in self.right.0.runs(self.right.1) {
                 let pixels = self.batch * down.count * right.count;
-                let range = overlap(&range, start, pixels);
+                let range = overlap(range, start, pixels);
                 start += pixels;
                 if range.is_empty() {
                     continue;
                 }
-                let (chain, weights) = self.chain(&down, &right, 1);
-                for j in (0..self.n).step_by(width) {
-                    let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
-                    let b = weights.wrapping_add(j);
-                    let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
-                    let (n, to, ahead) = (width.min(self.n - j), self.end, Ahead::NOTHING);
-                    let tall = tall_rows(cpu.isa, n);
-                    // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
-                    // the image does.
-                    let by_row = tall > most && right.count >= most;
-                    let mut left = range.len();
-                    while left > 0 {
-                        let (some, most) = if by_row { (left.min(walk.left[1]), tall) } else { (left, most) };
-                        left -= some;
-                        for (_, m) in even(0..some, most) {
-                            // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
-                            // (tested below for all small shapes). Pixels are in one run each and in one range each, so
-                            // nobody else writes these.
-                            unsafe {
-                                if let Some(rows) = walk.together(m) {
-                                    Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
-                                } else {
-                                    let rows = walk.apart(m);
-                                    Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
-                                }
+                let (chain, b) = self.chain(&down, &right, 1, weights);
+                let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
+                // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
+                // the image does.
+                let by_row = tall > most && right.count >= most;
+                let mut left = range.len();
+                while left > 0 {
+                    let (some, most) = if by_row { (left.min(walk.left[1]), tall) } else { (left, most) };
+                    left -= some;
+                    for (_, m) in even(0..some, most) {
+                        // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
+                        // (tested below for all small shapes). Pixels are in one run each and in one range each, so
+                        // nobody else writes these.
+                        unsafe {
+                            if let Some(rows) = walk.together(m) {
+                                Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
+                            } else {
+                                let rows = walk.apart(m);
+                                Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
                             }
                         }
                     }
@@ -497,6 +528,9 @@ impl Gather {
         }
     }
 }
+
+/// As many weights are copied: 320 KB of the second cache.
+const COPIED: usize = 5 << 14;
 
 /// Goes through the pixels of a pair of runs: where each starts in the source, and in the target.
 struct Walk {
@@ -621,6 +655,95 @@ fn weight_grad_block(
                             tile.to = End::Add;
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of the weights from copies: of each image, a strip of so many channels of the input as a tile has rows, and as many
+/// channels of dy as it has columns, which all taps read. Where they lie in the images they would share few lines of a cache.
+struct Strips {
+    /// Strips of the input's channels, and the most of them that one has.
+    count: usize,
+    most: usize,
+}
+
+/// As many pixels of an image are copied.
+const PIXELS: usize = 34 * 34;
+
+/// As many strips share a copy of dy, and the lines that hold their sums.
+const GROUP: usize = 4;
+
+impl Strips {
+    /// If it is worth it.
+    fn of(cpu: &Cpu, c: &Conv) -> Option<Strips> {
+        // A few channels do not fill a tile, which takes rows of several taps then.
+        let pays = c.ci >= 8 && c.taps() >= 4 && c.out_h() * c.out_w() >= 192;
+        (pays && Strips::fit(c)).then(|| Strips::new(cpu, c))
+    }
+
+    /// Whether there is room for the copies.
+    fn fit(c: &Conv) -> bool {
+        c.h.saturating_mul(c.w).max(c.out_h().saturating_mul(c.out_w())) <= PIXELS
+    }
+
+    fn new(cpu: &Cpu, c: &Conv) -> Strips {
+        let most = tall_rows(cpu.isa, c.co);
+        Strips { count: c.ci.div_ceil(most), most }
+    }
+
+    /// So many units, each a strip and the columns of a tile, strips fastest. Concurrent calls are given disjoint units.
+    #[allow(clippy::too_many_arguments)]
+    fn run(&self, cpu: &Cpu, c: &Conv, x: &[f32], dy: &[f32], out: &Output, accumulate: bool, units: Range<usize>) {
+        let (_, width) = tile_size(cpu.isa);
+        let (inputs, outputs) = (c.h * c.w, c.out_h() * c.out_w());
+        let mut strip = Aligned([MaybeUninit::uninit(); TALL_ROWS * PIXELS]);
+        let mut panel = Aligned([MaybeUninit::uninit(); COLUMNS * PIXELS]);
+        let (strip, panel) = (strip.0.as_mut_ptr().cast::<f32>(), panel.0.as_mut_ptr().cast::<f32>());
+        let mut unit = units.start;
+        while unit < units.end {
+            let (j, first) = (unit / self.count * width, unit % self.count);
+            let (n, last) = (width.min(c.co - j), self.count.min(first + GROUP).min(first + units.end - unit));
+            for image in 0..c.batch {
+                let from = dy.as_ptr().wrapping_add(image * outputs * c.ldy + j);
+                // SAFETY: lengths are checked by `conv2d_weight_grad`; there is room for `width` numbers of each pixel.
+                unsafe { copy_rows(cpu.isa, outputs, n, (from, c.ldy), (panel, width)) };
+                let to = if accumulate || image > 0 { End::Add } else { End::First };
+                for (channel, m) in even(0..c.ci, self.most).take(last).skip(first) {
+                    let from = x.as_ptr().wrapping_add(image * inputs * c.ldx + channel);
+                    // SAFETY: as above, for `most` numbers.
+                    unsafe { copy_rows(cpu.isa, inputs, m, (from, c.ldx), (strip, self.most)) };
+                    self.taps(cpu, c, (strip, m), (panel, n, to), out.ptr().wrapping_add(channel * c.ldw + j));
+                }
+            }
+            unit += last - first;
+        }
+    }
+
+    /// All taps of an image for a strip of `m` channels and `n` channels of dy; `out` is the first number of the first tap.
+    fn taps(&self, cpu: &Cpu, c: &Conv, strip: (*const f32, usize), panel: (*const f32, usize, End), out: *mut f32) {
+        let (_, width) = tile_size(cpu.isa);
+        let ((strip, m), (panel, n, to)) = (strip, panel);
+        // As the copies lie.
+        let copied = Conv { ldx: self.most, ldy: width, ..*c };
+        for down in c.down().runs(Pass::Tap) {
+            for right in c.right().runs(Pass::Tap) {
+                let chain = copied.over_outputs(&down, &right);
+                let b = panel.wrapping_add((down.term * c.out_w() + right.term) * width);
+                for (y, z) in (0..down.count).flat_map(|y| (0..right.count).map(move |z| (y, z))) {
+                    let src = (down.src + y) * c.w + right.src + z;
+                    let tap = (down.first + y) * c.kw + right.first + z;
+                    let rows = Regular::<false> {
+                        a: strip.wrapping_add(src * self.most),
+                        a_step: 1,
+                        c: out.wrapping_add(tap * c.ci * c.ldw),
+                        c_step: c.ldw,
+                    };
+                    let tile = Tile { chain: &chain, rows, b, m, n, from: Begin::Zero, to, ahead: Ahead::NOTHING };
+                    // SAFETY: the copies hold all pixels, of which the terms are some (tested below for all small shapes); rows of
+                    // this strip and these columns are nobody else's.
+                    unsafe { tile.run(cpu.isa) };
                 }
             }
         }
@@ -834,6 +957,44 @@ mod tests {
     }
 
     #[test]
+    fn copies_change_no_bit() {
+        let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.pool.threads() == 1).collect();
+        cases("copies of images", 60, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let mut pick = |range| numbers.pick(range);
+            let size = (pick(1..12), pick(1..12));
+            let mut c = shape(pick(1..4), size, (pick(1..60), pick(1..80)), (pick(1..5), pick(1..5)));
+            (c.stride, c.padding) = ((pick(1..4), pick(1..4)), (pick(0..3), pick(0..3)));
+            (c.ldx, c.ldw, c.ldy) = (c.ci + pick(0..4), c.co + pick(0..4), c.co + pick(0..4));
+            shape_is(&c);
+            let accumulate = pick(0..2) == 1;
+            let x = numbers.rows(c.inputs(), c.ci, c.ldx, f32::NAN);
+            let dy = numbers.rows(c.outputs(), c.co, c.ldy, f32::NAN);
+            let stored = numbers.rows(c.taps() * c.ci, c.co, c.ldw, 77.0);
+            for cpu in &machines {
+                let gradient = |run: &dyn Fn(&Output)| {
+                    let mut dw = stored.clone();
+                    run(&Output::new(&mut dw));
+                    dw.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+                };
+                let want = gradient(&|out| {
+                    weight_grad_block(cpu, &c, &x, &dy, out, accumulate, 0..c.taps() * c.ci, 0..c.co);
+                });
+                assert!(Strips::fit(&c));
+                let strips = Strips::new(cpu, &c);
+                let units = c.co.div_ceil(tile_size(cpu.isa).1) * strips.count;
+                for cut in [0, 1, units / 2, units - 1] {
+                    let found = gradient(&|out| {
+                        strips.run(cpu, &c, &x, &dy, out, accumulate, 0..cut);
+                        strips.run(cpu, &c, &x, &dy, out, accumulate, cut..units);
+                    });
+                    assert!(found == want, "{c:?} {}", cpu.isa);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn large_convolutions_are_shared_by_threads() {
         // Without the portable code, which takes seconds for these.
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
@@ -844,6 +1005,8 @@ mod tests {
         c.padding = (1, 1);
         check(&machines, &mut numbers, &c);
         check(&machines, &mut numbers, &shape(9, (9, 9), (3, 150), (4, 2)));
+        // Whose weights are copied for each tile's columns, and whose images are.
+        check(&machines, &mut numbers, &shape(5, (16, 16), (13, 45), (3, 3)));
     }
 
     #[test]

@@ -344,7 +344,7 @@ impl Checked<'_> {
 
 /// Numbers from the start of a cache line on: vectors that lie in two lines take twice as long to load.
 #[repr(align(64))]
-struct Aligned<const N: usize>([MaybeUninit<f32>; N]);
+pub(crate) struct Aligned<const N: usize>(pub [MaybeUninit<f32>; N]);
 
 /// What is copied of a product's operands.
 enum Copies {
@@ -368,7 +368,7 @@ by_lanes! {
     ///
     /// # Safety
     /// They can be read, and written, and do not overlap.
-    fn copy_rows(rows: usize, n: usize, from: (*const f32, usize), to: (*mut f32, usize)) = copy_all_rows
+    pub(crate) fn copy_rows(rows: usize, n: usize, from: (*const f32, usize), to: (*mut f32, usize)) = copy_all_rows
 }
 
 /// # Safety

@@ -213,7 +213,7 @@ impl Gather {
 
     /// Some lines of a block. Concurrent calls are given others.
     fn block(&self, cpu: &Cpu, (down, right): (Run, Run), block: usize, range: Range<usize>, out: &Output) {
-        let (chain, b) = self.chain(&down, &right, SAMPLES);
+        let (chain, b) = self.chain(&down, &right, SAMPLES, (self.weights, self.ldw));
         let source = ((block * self.src.size) + down.src * self.src.w + right.src) * self.src.ld;
         let target = ((block * self.dst_size) + down.first * self.dst_w + right.first) * self.ldd;
         let across = (right.src_step * self.src.ld, right.step * self.ldd);
