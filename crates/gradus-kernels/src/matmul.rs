@@ -216,30 +216,68 @@ impl Checked<'_> {
         }
     }
 
-    /// A block from the operands where they lie.
+    /// A block from the operands where they lie. What no cache holds goes by in pieces that stay in the second cache from one tile's
+    /// columns to the next's: rows of b, between which sums wait, or rows of the output.
     fn direct(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Product { k, ldb, ldc, .. } = *self.p;
+        let waits = rows.len() > 1 && !matches!(self.end, End::Sgd(_));
+        let large_b = waits && k.saturating_mul(ldb) >= LARGE;
+        let large_c = rows.len().saturating_mul(ldc) >= LARGE;
+        if k == 0 || !large_b && !large_c {
+            return self.piece(rows, columns, 0..k, false);
+        }
+        let (most, _) = tile_size(self.isa);
+        let at_once = if large_c { (LARGE / 4 / ldc / most * most).max(4 * most) } else { rows.len() };
+        for (i, m) in even(rows, at_once) {
+            for (l, terms) in even(0..k, if large_b { NEAR } else { k }) {
+                self.piece(i..i + m, columns.clone(), l..l + terms, large_c);
+            }
+        }
+    }
+
+    /// Such a piece: so many terms of the sums of a block, whose lines are asked for before if the output is `large`.
+    #[inline(always)]
+    fn piece(&self, rows: Range<usize>, columns: Range<usize>, terms: Range<usize>, large: bool) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
         let (most, mut width) = tile_size(self.isa);
         if rows.len() == 1 {
             width = row_columns(self.isa);
         }
-        let chain = Chain { k, a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
+        let chain = Chain { k: terms.len(), a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
         let mut tile = self.tile(&chain);
+        if terms.end < k {
+            tile.to = End::Map(Map::Identity);
+        }
+        let reads =
+            large && (terms.start > 0 || matches!(self.start, Start::Stored) || matches!(self.end, End::Sgd(_)));
         for j in columns.clone().step_by(width) {
             // Wrapping, here and below: with k = 0 there may be nothing there, and rows past `m` are not used.
-            tile.b = self.b.as_ptr().wrapping_add(j);
+            tile.b = self.b.as_ptr().wrapping_add(terms.start * ldb + j);
             tile.n = width.min(columns.end - j);
-            tile.from = self.begin(j);
+            tile.from = if terms.start == 0 { self.begin(j) } else { Begin::Stored };
             let more = j + width < columns.end;
             for (at, (i, m)) in even(rows.clone(), most).enumerate() {
-                tile.ahead = self.ahead(0..k, &rows, at, more.then_some(j + width));
+                if reads && more {
+                    self.prefetch_output(i..i + m, j + width);
+                }
+                tile.ahead = self.ahead(terms.clone(), &rows, at, more.then_some(j + width));
                 tile.m = m;
-                tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa);
+                tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa + terms.start * csa);
                 tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
                 // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the
                 // block within the shape; nobody else writes to this block.
                 unsafe { tile.run(self.isa) };
             }
+        }
+    }
+
+    /// Asks for the lines of a tile of the output.
+    #[inline(always)]
+    fn prefetch_output(&self, rows: Range<usize>, column: usize) {
+        for row in rows {
+            let c = self.out.ptr().wrapping_add(row * self.p.ldc + column);
+            prefetch(c);
+            prefetch(c.wrapping_add(SIDE));
         }
     }
 
@@ -283,11 +321,7 @@ impl Checked<'_> {
                     let reads = l > 0 || matches!(self.end, End::Sgd(_));
                     for (at, (i, m)) in even(block.clone(), most).enumerate() {
                         if reads {
-                            for row in i + m..(i + m + most).min(block.end) {
-                                let c = self.out.ptr().wrapping_add(row * ldc + j);
-                                prefetch(c);
-                                prefetch(c.wrapping_add(SIDE));
-                            }
+                            self.prefetch_output(i + m..(i + m + most).min(block.end), j);
                         }
                         tile.ahead = self.ahead(l..l + terms, &block, at, more.then_some(j + width));
                         tile.m = m;
@@ -306,15 +340,17 @@ impl Checked<'_> {
         }
     }
 
-    /// What tile `at` of those above each other asks for of the `next` columns.
+    /// What tile `at` of those above each other asks for of the `next` columns, with so many terms of the sums.
+    #[inline(always)]
     fn ahead(&self, terms: Range<usize>, rows: &Range<usize>, at: usize, next: Option<usize>) -> Ahead {
-        let tiles = rows.len().div_ceil(tile_size(self.isa).0);
+        let Product { ldb, transposed_b, .. } = *self.p;
+        let (most, _) = tile_size(self.isa);
         match next {
-            // Few rows are soon here anyway.
-            Some(j) if terms.len() >= 64 && rows.len() > 1 && !self.p.transposed_b => {
-                let each = terms.len().div_ceil(tiles);
-                let first = self.b.as_ptr().wrapping_add((terms.start + at * each) * self.p.ldb + j);
-                Ahead { first, step: self.p.ldb, every: (terms.len() / each).max(1) }
+            // Few rows are soon here anyway; those of a b that is turned, the machine foresees.
+            Some(j) if terms.len() >= 64 && rows.len() > 1 && !transposed_b => {
+                let each = terms.len().div_ceil(rows.len().div_ceil(most));
+                let first = self.b.as_ptr().wrapping_add((terms.start + at * each) * ldb + j);
+                Ahead { first, step: ldb, every: (terms.len() / each).max(1) }
             }
             _ => Ahead::NOTHING,
         }
@@ -355,6 +391,9 @@ enum Copies {
 
 /// As many terms are copied at a time: longer sums are made in pieces, and a step of a parameter is not made from copies then.
 pub const TERMS: usize = 1024;
+
+/// So many numbers are more than a second cache holds.
+const LARGE: usize = 1 << 18;
 
 /// So many terms of as many columns as a tile has stay in the first cache.
 const NEAR: usize = 256;
@@ -837,8 +876,17 @@ pub(crate) mod tests {
         // Without the portable code, which takes seconds for these.
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.isa == Isa::detect()).collect();
         let mut numbers = Numbers::new(2);
-        for (m, n, k) in [(301, 70, 100), (784, 100, 1), (33, 515, 99), (130, 1030, 513), (70, 100, 2500)] {
-            for _ in 0..2 {
+        let shapes = [
+            (301, 70, 100),
+            (784, 100, 1),
+            (33, 515, 99),
+            (130, 1030, 513),
+            (70, 100, 2500),
+            (30, 70, 4000),
+            (2900, 100, 30),
+        ];
+        for (m, n, k) in shapes {
+            for _ in 0..3 {
                 check_product(&machines, &mut numbers, m, n, k);
             }
         }
