@@ -413,6 +413,12 @@ impl Gather {
         }
         let out = Output::new(dst);
         let (rows, _) = tile_size(cpu.isa);
+        // Short rows of pixels fill no tile of one vector; the same pixel of many images does, an equal distance apart, but one at
+        // which all lie in the same few lines of a cache.
+        let apart = !(self.src.size * self.src.ld).is_multiple_of(1024);
+        if self.dst_w < rows && self.batch >= rows && tall_rows(cpu.isa, self.n) > rows && apart {
+            return cpu.pool.split(c.work(), self.batch, rows, |images| self.across_images(cpu, images, &out));
+        }
         cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
@@ -458,6 +464,32 @@ impl Gather {
         // The first row is counted from its image, the first pixel from its row.
         let row = go(image, y, step[1]);
         Walk { at: [image, row, go(row, x, step[2])], step, left: [size[0] - y, size[1] - x], size }
+    }
+
+    /// All pixels of some images, one of all of them after another. Concurrent calls are given disjoint images.
+    fn across_images(&self, cpu: &Cpu, images: Range<usize>, out: &Output) {
+        let from = self.bias.map_or(Begin::Zero, Begin::Row);
+        let (n, to, most) = (self.n, self.end, tall_rows(cpu.isa, self.n));
+        for down in self.down.0.runs(self.down.1) {
+            for right in self.right.0.runs(self.right.1) {
+                let (chain, b) = self.chain(&down, &right, 1, (self.weights, self.ldw));
+                for (y, x) in (0..down.count).flat_map(|y| (0..right.count).map(move |x| (y, x))) {
+                    let src = (down.src + y * down.src_step) * self.src.w + right.src + x * right.src_step;
+                    let dst = (down.first + y * down.step) * self.dst_w + right.first + x * right.step;
+                    for (i, m) in even(images.clone(), most) {
+                        let rows = Regular::<false> {
+                            a: self.src.data.wrapping_add((i * self.src.size + src) * self.src.ld),
+                            a_step: self.src.size * self.src.ld,
+                            c: out.ptr().wrapping_add((i * self.dst_size + dst) * self.ldd),
+                            c_step: self.dst_size * self.ldd,
+                        };
+                        let tile = Tile { chain: &chain, rows, b, m, n, from, to, ahead: Ahead::NOTHING };
+                        // SAFETY: as in `columns`; images are in one range each, so nobody else writes these.
+                        unsafe { tile.run(cpu.isa) };
+                    }
+                }
+            }
+        }
     }
 
     /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
@@ -939,6 +971,10 @@ mod tests {
                 // Rows of several tiles, columns of one vector or a little more.
                 (c.h, c.w, c.ci, c.co) = (pick(1..4), pick(9..70), pick(1..5), pick(1..19));
                 c.stride.1 = pick(1..3);
+            }
+            if pick(0..4) == 0 {
+                // Tiles of the same pixel of many images.
+                (c.batch, c.h, c.w, c.ci, c.co) = (pick(4..40), pick(1..5), pick(1..12), pick(1..17), pick(1..17));
             }
             (c.ldx, c.ldw, c.ldy) = (c.ci + pick(0..4), c.co + pick(0..4), c.co + pick(0..4));
             check(&machines, &mut numbers, &c);
