@@ -1,5 +1,6 @@
-//! Two-dimensional convolutions with channels innermost, and their two gradients. Nothing is copied: each is the register
-//! tile of `crate::tile` walking the image where it lies.
+//! Two-dimensional convolutions with channels innermost, and their two gradients. Each is the register tile of `crate::tile` walking
+//! the image where it lies; weights, and images for the weights' gradient, are copied in pieces where that pays, but no image is laid
+//! out by taps.
 //!
 //! A tap (a position of the kernel) that falls outside of the image is skipped, not multiplied by 0. So pixels differ in
 //! their taps; along each axis they fall into a few `Run`s of equal ones (the borders, and the inside), and a tile takes

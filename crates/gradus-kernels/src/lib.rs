@@ -5,7 +5,7 @@
 //!   never over a sum; sums of many terms use one fixed tree ([`reduce`]).
 //! * Every kernel takes a [`Cpu`]: the instruction set to use and the threads to share the work with.
 //! * This is the only crate of the project with `unsafe` in it. Each block says why it is sound.
-//! * Nothing is allocated. What is read often, but lies in many pages or shares few lines of a cache, is copied in pieces to the stack of
+//! * No kernel allocates. What is read often, but lies in many pages or shares few lines of a cache, is copied in pieces to the stack of
 //!   the thread first: large products and convolutions take up to 400 KB of it.
 //!
 //! * Every array is *rows*: `rows × n` numbers, `ld ≥ n` apart. A batch of vectors (B, F) has B rows of F; a batch of
