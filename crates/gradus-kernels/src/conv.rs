@@ -17,6 +17,9 @@ use crate::pool::{Output, Work};
 use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROWS, Tile, tall_rows, tile_size};
 
 pub mod interleaved;
+mod short;
+
+use short::{Short, is_short};
 
 /// The shape of a convolution and the distances between the rows of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -536,6 +539,17 @@ impl Gather {
                 }
                 let (chain, b) = self.chain(&down, &right, 1, weights);
                 let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
+                if is_short(cpu.isa, &chain, from, to) {
+                    let mut left = range.len();
+                    while left > 0 {
+                        let (size, (a, c), [down, right]) = walk.rectangle(left);
+                        left -= size[0] * size[1];
+                        let (a_step, c_step) = ([down.0, right.0], [down.1, right.1]);
+                        // SAFETY: as below.
+                        unsafe { Short { chain: &chain, size, a, a_step, b, n, from, to, c, c_step }.run(cpu.isa) };
+                    }
+                    continue;
+                }
                 // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
                 // the image does.
                 let by_row = tall > most && right.count >= most;
@@ -596,6 +610,20 @@ impl Walk {
             self.pass(1);
         }
         rows
+    }
+
+    /// The next pixels, `most` at most, as a rectangle: some of a row, or whole rows of the image; of all images, where each has one.
+    /// How many down and right, the first, and from one to the next down and right.
+    fn rectangle(&mut self, most: usize) -> ([usize; 2], (*const f32, *mut f32), [(usize, usize); 2]) {
+        let (at, [rows, pixels]) = (self.at[2], self.left);
+        let single = self.size[0] == 1;
+        let size = if pixels == self.size[1] && most >= pixels {
+            [if single { most / pixels } else { rows.min(most / pixels) }, pixels]
+        } else {
+            [1, pixels.min(most)]
+        };
+        (0..size[0]).for_each(|_| self.pass(size[1]));
+        (size, at, [self.step[usize::from(!single)], self.step[2]])
     }
 
     /// Goes on by `n` pixels, as many as are left in the row or fewer.

@@ -193,7 +193,7 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
 /// The same pointer, of which the compiler does not know how far from others it lies: it would find each row from another one,
 /// with an addition or a load of its own, in every round of a loop.
 #[inline(always)]
-fn opaque(p: *const f32) -> *const f32 {
+pub(crate) fn opaque(p: *const f32) -> *const f32 {
     #[cfg(target_arch = "x86_64")]
     let p = {
         let mut p = p;
@@ -300,6 +300,8 @@ macro_rules! for_rows {
         )+
     };
 }
+
+pub(crate) use for_rows;
 
 /// `R` rows of `W` vectors; the last vector has the first `tile.n - (W - 1) * V::N` lanes when `PART`.
 ///
