@@ -19,7 +19,7 @@ use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROW
 pub mod interleaved;
 mod short;
 
-use short::{Short, is_short};
+use short::{Rectangle, Short, is_short};
 
 /// The shape of a convolution and the distances between the rows of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,10 +334,24 @@ impl Axis {
             std::iter::from_fn(move || {
                 let first = next;
                 let (term, terms, src) = (first < positions).then(|| self.terms(pass, first))?;
-                while next < positions && self.terms(pass, next).0 == term && self.terms(pass, next).1 == terms {
-                    next += step;
+                // The others like it follow it; a few questions find the last of many. (Not of those without terms: there may be
+                // some at both borders.)
+                let like = |n: usize| {
+                    let at = first + n * step;
+                    at < positions && matches!(self.terms(pass, at), (a, b, _) if a == term && b == terms)
+                };
+                let (mut count, mut stride) = (1, 1);
+                while like(count + stride - 1) {
+                    count += stride;
+                    stride *= if terms > 0 { 2 } else { 1 };
                 }
-                let count = (next - first) / step;
+                while stride > 1 {
+                    stride /= 2;
+                    if like(count + stride - 1) {
+                        count += stride;
+                    }
+                }
+                next = first + count * step;
                 Some(Run { first, step, count, term, term_step, terms, src, src_step, src_term_step })
             })
         })
@@ -426,6 +440,12 @@ impl Gather {
         cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
     }
 
+    /// The pairs of runs that all pixels are in.
+    fn pairs(&self) -> impl Iterator<Item = (Run, Run)> + Clone {
+        let (down, right) = (self.down, self.right);
+        down.0.runs(down.1).flat_map(move |down| right.0.runs(right.1).map(move |right| (down, right)))
+    }
+
     /// What is summed for each pixel of a pair of runs, whose channels lie `together` numbers apart, and the first of its `weights`,
     /// whose rows are so far apart.
     fn chain(&self, down: &Run, right: &Run, together: usize, weights: (*const f32, usize)) -> (Chain, *const f32) {
@@ -474,23 +494,21 @@ impl Gather {
     fn across_images(&self, cpu: &Cpu, images: Range<usize>, out: &Output) {
         let from = self.bias.map_or(Begin::Zero, Begin::Row);
         let (n, to, most) = (self.n, self.end, tall_rows(cpu.isa, self.n));
-        for down in self.down.0.runs(self.down.1) {
-            for right in self.right.0.runs(self.right.1) {
-                let (chain, b) = self.chain(&down, &right, 1, (self.weights, self.ldw));
-                for (y, x) in (0..down.count).flat_map(|y| (0..right.count).map(move |x| (y, x))) {
-                    let src = (down.src + y * down.src_step) * self.src.w + right.src + x * right.src_step;
-                    let dst = (down.first + y * down.step) * self.dst_w + right.first + x * right.step;
-                    for (i, m) in even(images.clone(), most) {
-                        let rows = Regular::<false> {
-                            a: self.src.data.wrapping_add((i * self.src.size + src) * self.src.ld),
-                            a_step: self.src.size * self.src.ld,
-                            c: out.ptr().wrapping_add((i * self.dst_size + dst) * self.ldd),
-                            c_step: self.dst_size * self.ldd,
-                        };
-                        let tile = Tile { chain: &chain, rows, b, m, n, from, to, ahead: Ahead::NOTHING };
-                        // SAFETY: as in `columns`; images are in one range each, so nobody else writes these.
-                        unsafe { tile.run(cpu.isa) };
-                    }
+        for (down, right) in self.pairs() {
+            let (chain, b) = self.chain(&down, &right, 1, (self.weights, self.ldw));
+            for (y, x) in (0..down.count).flat_map(|y| (0..right.count).map(move |x| (y, x))) {
+                let src = (down.src + y * down.src_step) * self.src.w + right.src + x * right.src_step;
+                let dst = (down.first + y * down.step) * self.dst_w + right.first + x * right.step;
+                for (i, m) in even(images.clone(), most) {
+                    let rows = Regular::<false> {
+                        a: self.src.data.wrapping_add((i * self.src.size + src) * self.src.ld),
+                        a_step: self.src.size * self.src.ld,
+                        c: out.ptr().wrapping_add((i * self.dst_size + dst) * self.ldd),
+                        c_step: self.dst_size * self.ldd,
+                    };
+                    let tile = Tile { chain: &chain, rows, b, m, n, from, to, ahead: Ahead::NOTHING };
+                    // SAFETY: as in `columns`; images are in one range each, so nobody else writes these.
+                    unsafe { tile.run(cpu.isa) };
                 }
             }
         }
@@ -529,45 +547,42 @@ impl Gather {
         let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
         let (to, ahead) = (self.end, Ahead::NOTHING);
         let mut start = 0;
-        for down in self.down.0.runs(self.down.1) {
-            for right in self.right.0.runs(self.right.1) {
-                let pixels = self.batch * down.count * right.count;
-                let range = overlap(range, start, pixels);
-                start += pixels;
-                if range.is_empty() {
-                    continue;
-                }
-                let (chain, b) = self.chain(&down, &right, 1, weights);
-                let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
-                if is_short(cpu.isa, &chain, from, to) {
-                    let mut left = range.len();
-                    while left > 0 {
-                        let (size, (a, c), [down, right]) = walk.rectangle(left);
-                        left -= size[0] * size[1];
-                        let (a_step, c_step) = ([down.0, right.0], [down.1, right.1]);
-                        // SAFETY: as below.
-                        unsafe { Short { chain: &chain, size, a, a_step, b, n, from, to, c, c_step }.run(cpu.isa) };
-                    }
-                    continue;
-                }
-                // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
-                // the image does.
-                let by_row = tall > most && right.count >= most;
+        for (down, right) in self.pairs() {
+            let pixels = self.batch * down.count * right.count;
+            let range = overlap(range, start, pixels);
+            start += pixels;
+            if range.is_empty() {
+                continue;
+            }
+            let (chain, b) = self.chain(&down, &right, 1, weights);
+            let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
+            if is_short(cpu.isa, &chain, from, to) {
                 let mut left = range.len();
                 while left > 0 {
-                    let (some, most) = if by_row { (left.min(walk.left[1]), tall) } else { (left, most) };
-                    left -= some;
-                    for (_, m) in even(0..some, most) {
-                        // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
-                        // (tested below for all small shapes). Pixels are in one run each and in one range each, so
-                        // nobody else writes these.
-                        unsafe {
-                            if let Some(rows) = walk.together(m) {
-                                Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
-                            } else {
-                                let rows = walk.apart(m);
-                                Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
-                            }
+                    let pixels = walk.rectangle(left);
+                    left -= pixels.size[0] * pixels.size[1];
+                    // SAFETY: as below.
+                    unsafe { Short { chain: &chain, pixels, b, n, from, to }.run(cpu.isa) };
+                }
+                continue;
+            }
+            // Tiles of one vector take longer to find rows that lie apart than to multiply: they end where a row of
+            // the image does.
+            let by_row = tall > most && right.count >= most;
+            let mut left = range.len();
+            while left > 0 {
+                let (some, most) = if by_row { (left.min(walk.left[1]), tall) } else { (left, most) };
+                left -= some;
+                for (_, m) in even(0..some, most) {
+                    // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images
+                    // (tested below for all small shapes). Pixels are in one run each and in one range each, so
+                    // nobody else writes these.
+                    unsafe {
+                        if let Some(rows) = walk.together(m) {
+                            Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
+                        } else {
+                            let rows = walk.apart(m);
+                            Tile { chain: &chain, rows, b, m, n, from, to, ahead }.run(cpu.isa);
                         }
                     }
                 }
@@ -612,10 +627,9 @@ impl Walk {
         rows
     }
 
-    /// The next pixels, `most` at most, as a rectangle: some of a row, or whole rows of the image; of all images, where each has one.
-    /// How many down and right, the first, and from one to the next down and right.
-    fn rectangle(&mut self, most: usize) -> ([usize; 2], (*const f32, *mut f32), [(usize, usize); 2]) {
-        let (at, [rows, pixels]) = (self.at[2], self.left);
+    /// The next pixels, `most` at most: some of a row, or whole rows of the image; of all images, where each has one.
+    fn rectangle(&mut self, most: usize) -> Rectangle {
+        let ((a, c), [rows, pixels]) = (self.at[2], self.left);
         let single = self.size[0] == 1;
         let size = if pixels == self.size[1] && most >= pixels {
             [if single { most / pixels } else { rows.min(most / pixels) }, pixels]
@@ -623,7 +637,8 @@ impl Walk {
             [1, pixels.min(most)]
         };
         (0..size[0]).for_each(|_| self.pass(size[1]));
-        (size, at, [self.step[usize::from(!single)], self.step[2]])
+        let (down, right) = (self.step[usize::from(!single)], self.step[2]);
+        Rectangle { size, a, a_step: [down.0, right.0], c, c_step: [down.1, right.1] }
     }
 
     /// Goes on by `n` pixels, as many as are left in the row or fewer.
@@ -828,7 +843,7 @@ mod tests {
 
     #[test]
     fn runs_hold_every_position_once_and_its_terms_in_order() {
-        for inputs in 0..9 {
+        for inputs in (0..9).chain([16, 31]) {
             for (taps, stride, padding) in (1..6).flat_map(|t| (1..5).flat_map(move |s| (0..5).map(move |p| (t, s, p))))
             {
                 let axis = Axis { inputs, taps, stride, padding };

@@ -188,7 +188,7 @@ simd! {
             let (sample, h) = (row / oh, row % oh * K);
             for i in (0..ow).step_by(LANES / N) {
                 for j in (0..p.c).step_by(N) {
-                    let mut max = [f32::NEG_INFINITY; LANES];
+                    let mut max = [0.0; LANES];
                     let mut index = [0; LANES]; // counted from the window's first pixel
                     for kh in 0..K {
                         for kw in 0..K {
@@ -200,7 +200,11 @@ simd! {
                                 let from: [f32; N] = unsafe { x.add(from).cast::<[f32; N]>().read_unaligned() };
                                 v[n * N..][..N].copy_from_slice(&from);
                             }
-                            larger(&v, kh * p.w + kw, &mut max, &mut index);
+                            if kh + kw == 0 {
+                                max = v; // −∞ or not: it is the first
+                            } else {
+                                larger(&v, kh * p.w + kw, &mut max, &mut index);
+                            }
                         }
                     }
                     for n in 0..LANES / N {

@@ -186,18 +186,12 @@ impl Gather {
     pub(super) fn run_interleaved(&self, cpu: &Cpu, work: Work, dst: &mut [f32]) {
         let out = Output::new(dst);
         let blocks = self.batch.div_ceil(SAMPLES);
-        let pairs = || {
-            self.down
-                .0
-                .runs(self.down.1)
-                .flat_map(|down| self.right.0.runs(self.right.1).map(move |right| (down, right)))
-        };
         // Lines go along the longer side: the left border of an image is one line.
         let lines = |(down, right): &(Run, Run)| down.count.min(right.count);
-        let units = blocks * pairs().map(|pair| lines(&pair)).sum::<usize>();
+        let units = blocks * self.pairs().map(|pair| lines(&pair)).sum::<usize>();
         cpu.pool.split(work, units, 1, |range| {
             let mut start = 0;
-            for pair in pairs() {
+            for pair in self.pairs() {
                 let lines = lines(&pair);
                 let mut range = overlap(&range, start, blocks * lines);
                 start += blocks * lines;

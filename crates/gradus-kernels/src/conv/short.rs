@@ -9,22 +9,28 @@ use crate::lanes::Lanes;
 use crate::pointwise::Map;
 use crate::tile::{Ahead, Begin, Chain, End, Regular, Tile, for_rows, map_stored, opaque};
 
-/// A rectangle of pixels whose sums go over the same terms.
-pub(super) struct Short<'a> {
-    pub chain: &'a Chain,
+/// A rectangle of pixels, and where the numbers of each lie.
+#[derive(Clone, Copy)]
+pub(super) struct Rectangle {
     /// Pixels down and right.
     pub size: [usize; 2],
-    /// The numbers of the first term of the first pixel, and from there to those of the next pixel down and right.
+    /// The numbers that the first pixel's sum goes over, and from there to those of the next one down and right.
     pub a: *const f32,
     pub a_step: [usize; 2],
+    /// The output, as `a`.
+    pub c: *mut f32,
+    pub c_step: [usize; 2],
+}
+
+/// Pixels whose sums go over the same terms.
+pub(super) struct Short<'a> {
+    pub chain: &'a Chain,
+    pub pixels: Rectangle,
     /// The weights of the first term.
     pub b: *const f32,
     pub n: usize,
     pub from: Begin,
     pub to: End,
-    /// The output, as `a`.
-    pub c: *mut f32,
-    pub c_step: [usize; 2],
 }
 
 /// The most runs of terms, and the most terms of one.
@@ -54,11 +60,12 @@ impl Short<'_> {
     /// all rows of `b` (`n` numbers each) that the chain names for these pixels can be read, as many of each pixel of `c` written;
     /// they overlap nothing else, and no other thread uses them.
     pub(super) unsafe fn run(mut self, isa: Isa) {
-        if self.size[1] == 1 {
+        let p = &mut self.pixels;
+        if p.size[1] == 1 {
             // A column of pixels is a row of them.
-            self.size.swap(0, 1);
-            self.a_step.swap(0, 1);
-            self.c_step.swap(0, 1);
+            p.size.swap(0, 1);
+            p.a_step.swap(0, 1);
+            p.c_step.swap(0, 1);
         }
         // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
         unsafe {
@@ -74,11 +81,11 @@ impl Short<'_> {
         if matches!(map, Map::Identity | Map::ReLU) {
             return;
         }
-        let chain = Chain::ONE;
-        for y in 0..self.size[0] {
-            let c = self.c.wrapping_add(y * self.c_step[0]);
-            let rows = Regular { a: std::ptr::null(), a_step: 0, c, c_step: self.c_step[1] };
-            let (m, n, from, to, ahead) = (self.size[1], self.n, Begin::Zero, self.to, Ahead::NOTHING);
+        let (chain, p) = (Chain::ONE, self.pixels);
+        for y in 0..p.size[0] {
+            let c = p.c.wrapping_add(y * p.c_step[0]);
+            let rows = Regular { a: std::ptr::null(), a_step: 0, c, c_step: p.c_step[1] };
+            let (m, n, from, to, ahead) = (p.size[1], self.n, Begin::Zero, self.to, Ahead::NOTHING);
             // SAFETY: pixels that have been written.
             unsafe { map_stored(isa, &Tile { chain: &chain, rows, b: std::ptr::null(), m, n, from, to, ahead }) };
         }
@@ -91,6 +98,7 @@ impl Short<'_> {
 /// As [`Short::run`], where the instruction set of `V` is there and the chain has so many terms.
 #[inline(always)]
 unsafe fn rectangle<V: Lanes, const H: usize, const L: usize, const S: usize>(s: &Short) {
+    let p = s.pixels;
     for j in (0..s.n).step_by(V::N) {
         let n = V::N.min(s.n - j);
         // SAFETY: what is read and written is what the caller allows, `n` numbers from column `j` on. Addresses are computed with
@@ -107,18 +115,18 @@ unsafe fn rectangle<V: Lanes, const H: usize, const L: usize, const S: usize>(s:
                 Begin::Row(row) => V::load_first(row.wrapping_add(j), n),
                 _ => V::splat(0.0),
             };
-            let a_step = if S > 0 { S } else { s.a_step[1] };
-            for y in 0..s.size[0] {
-                let (mut a, mut c) = (s.a.wrapping_add(y * s.a_step[0]), s.c.wrapping_add(y * s.c_step[0] + j));
-                let mut left = s.size[1];
+            let a_step = if S > 0 { S } else { p.a_step[1] };
+            for y in 0..p.size[0] {
+                let (mut a, mut c) = (p.a.wrapping_add(y * p.a_step[0]), p.c.wrapping_add(y * p.c_step[0] + j));
+                let mut left = p.size[1];
                 while left >= PIXELS {
                     group::<V, H, L, PIXELS>(s, &weights, start, (a, a_step), c, n);
-                    (a, c) = (a.wrapping_add(PIXELS * a_step), c.wrapping_add(PIXELS * s.c_step[1]));
+                    (a, c) = (a.wrapping_add(PIXELS * a_step), c.wrapping_add(PIXELS * p.c_step[1]));
                     left -= PIXELS;
                 }
                 while left >= 2 {
                     group::<V, H, L, 2>(s, &weights, start, (a, a_step), c, n);
-                    (a, c) = (a.wrapping_add(2 * a_step), c.wrapping_add(2 * s.c_step[1]));
+                    (a, c) = (a.wrapping_add(2 * a_step), c.wrapping_add(2 * p.c_step[1]));
                     left -= 2;
                 }
                 if left > 0 {
@@ -159,9 +167,9 @@ unsafe fn group<V: Lanes, const H: usize, const L: usize, const P: usize>(
             for_rows!(P, i, { sums[i] = sums[i].where_above(sums[i]) }, 0 1 2 3 4 5);
         }
         if n == V::N {
-            for_rows!(P, i, { sums[i].store(c.wrapping_add(i * s.c_step[1])) }, 0 1 2 3 4 5);
+            for_rows!(P, i, { sums[i].store(c.wrapping_add(i * s.pixels.c_step[1])) }, 0 1 2 3 4 5);
         } else {
-            for_rows!(P, i, { sums[i].store_first(c.wrapping_add(i * s.c_step[1]), n) }, 0 1 2 3 4 5);
+            for_rows!(P, i, { sums[i].store_first(c.wrapping_add(i * s.pixels.c_step[1]), n) }, 0 1 2 3 4 5);
         }
     }
 }
@@ -182,7 +190,7 @@ macro_rules! shorts {
             }
             // SAFETY: the caller's promises.
             unsafe {
-                match (s.chain.w, s.chain.k, s.a_step[1]) {
+                match (s.chain.w, s.chain.k, s.pixels.a_step[1]) {
                     $(
                         ($runs, $terms, 1) => of::<$runs, $terms, 1>(s),
                         ($runs, $terms, _) => of::<$runs, $terms, 0>(s),
