@@ -101,7 +101,9 @@ pub fn tanh(x: f32) -> f32 {
     let large = w > 1.1;
     let numerator = if large { 2.0 } else { s.mul_add(p, s - 1.0) };
     let quotient = numerator / s.mul_add(p, s + 1.0);
-    (if large { 1.0 - quotient } else { quotient }).copysign(x)
+    // 1 − quotient, or the quotient: written so that the compiler does not divide once for each.
+    let (sign, from) = if large { (-1.0f32, 1.0) } else { (1.0, 0.0) };
+    sign.mul_add(quotient, from).copysign(x)
 }
 
 /// 1 / (1 + e⁻ˣ), to 2.5 ulp, in both tails.
