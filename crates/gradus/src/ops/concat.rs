@@ -125,6 +125,10 @@ impl Op for Narrow {
         copy(case.batch(), r[0], (from, self.start * size / self.size), &mut w[0], (size, 0), size);
     }
 
+    fn stretch_from(&self, case: &Case) -> Option<usize> {
+        Some(self.start * sample(&case.writes[0].dims) / self.size)
+    }
+
     fn interleaves(&self, _: &Case) -> bool {
         true
     }

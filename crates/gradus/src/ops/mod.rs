@@ -58,6 +58,11 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
+    /// Where the stretch of a sample, in torch's order, begins that it copies from what it reads, where it is nothing else.
+    fn stretch_from(&self, _case: &Case) -> Option<usize> {
+        None
+    }
+
     /// Which of the images among its operands must lie alike: all, unless it says otherwise, as for a function of every number.
     fn alike(&self) -> Alike {
         Alike::All

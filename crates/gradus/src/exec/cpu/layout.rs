@@ -134,17 +134,16 @@ impl Layout {
         self.group == 1 && self.n <= HALF
     }
 
-    /// Copies narrow samples in from torch's order, of which `row` says which is where.
-    pub fn pack_narrow<T: Copy>(
+    /// Copies narrow samples in from torch's order.
+    pub fn pack_narrow<'a, T: Copy + 'a>(
         &self,
-        torch: &[T],
-        row: impl Fn(usize) -> usize,
+        sample: impl Fn(usize) -> &'a [T],
         out: &mut [f32],
         convert: impl Fn(T) -> f32,
     ) {
         for j in 0..self.n {
             for (i, out) in out.chunks_exact_mut(self.ld).enumerate() {
-                out[j] = convert(torch[row(i) * self.n + j]);
+                out[j] = convert(sample(i)[j]);
             }
         }
     }
@@ -266,7 +265,7 @@ mod tests {
         assert!(l.is_narrow());
         let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let (rows, mut packed, mut back) = ([2, 0, 3], vec![0.0; 3 * l.sample()], vec![0.0; 9]);
-        l.pack_narrow(&torch, |i| rows[i], &mut packed, |x| x);
+        l.pack_narrow(|i| &torch[rows[i] * l.n..], &mut packed, |x| x);
         for (row, found) in rows.iter().zip(packed.chunks(l.sample())) {
             let mut want = vec![0.0; l.sample()];
             l.pack(&torch[3 * row..][..3], &mut want, |x| x);

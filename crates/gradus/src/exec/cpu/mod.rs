@@ -1,5 +1,6 @@
 //! The fast f32 executor: programs lowered to plans of kernels.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_kernels::layout::interleave;
@@ -23,6 +24,7 @@ mod tuner;
 pub use gradus_kernels::{Cpu as Machine, Isa};
 pub use layout::{LANES, Layout, lanes, layout};
 pub use lower::{Gradient, Lower, Place, Run};
+use plan::Fed;
 pub use plan::Plan;
 pub use store::StoreLayout;
 use tuner::{Machines, Tuner};
@@ -71,20 +73,20 @@ impl Loaded {
     /// Copies the inputs (and targets) of a batch in.
     pub fn feed(&mut self, machine: &Machine, graph: &Graph, batch: &Batch<'_>, inputs: bool, targets: bool) {
         self.choose(batch.len());
-        for &(value, place) in &self.now.fed {
-            let info = self.now.program.info(value);
-            let size: usize = info.dims.iter().product();
+        for fed in &self.now.fed {
+            let (info, place) = (self.now.program.info(fed.value), fed.place);
+            let size = info.len(1);
             let start = place.span.start;
-            let mut pack = |array: &[f32]| {
-                let all = &mut self.work[start..][..place.layout.size(batch.len())];
-                lay(machine, &place.layout, batch.len(), size, array, |row| batch.row(row), all);
-            };
             match info.source {
                 Source::Input(i) if inputs => {
-                    pack(input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before"));
+                    let array = input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before");
+                    lay(machine, fed, batch.len(), size, array, |row| batch.row(row), &mut self.work);
                 }
                 Source::Target(i) if targets => match target_of(graph, batch, i).expect("checked before") {
-                    Target::Values(array) => pack(array.as_slice().expect("standard order")),
+                    Target::Values(array) => {
+                        let array = array.as_slice().expect("standard order");
+                        lay(machine, fed, batch.len(), size, array, |row| batch.row(row), &mut self.work);
+                    }
                     Target::Classes { labels, .. } if !info.ints => {
                         let labels = labels.as_slice().expect("standard order");
                         for row in 0..batch.len() {
@@ -110,12 +112,12 @@ impl Loaded {
 
     /// Copies raw samples of one input in, in torch's order.
     pub fn feed_input(&mut self, machine: &Machine, value: Value, samples: &[f32]) {
-        let size = self.plan.program.info(value).dims.iter().product::<usize>();
+        let size = self.plan.program.info(value).len(1);
         let batch = samples.len() / size;
         self.choose(batch);
-        let Some(place) = self.now.places[value.index()] else { return };
-        let all = &mut self.work[place.span.start..][..place.layout.size(batch)];
-        lay(machine, &place.layout, batch, size, samples, |row| row, all);
+        for fed in self.now.fed.iter().filter(|fed| fed.value == value) {
+            lay(machine, fed, batch, size, samples, |row| row, &mut self.work);
+        }
     }
 
     /// Runs over a store that is only read.
@@ -150,25 +152,26 @@ impl Loaded {
     }
 }
 
-/// Copies `samples` of `size` numbers of `array`, of which `row` says which is where, to where a value of that layout lies.
+/// Copies what is wanted of `samples` of `size` numbers of `array`, of which `row` says which is where.
 fn lay(
     machine: &Machine,
-    layout: &Layout,
+    fed: &Fed,
     samples: usize,
     size: usize,
     array: &[f32],
     row: impl Fn(usize) -> usize + Sync,
-    all: &mut [f32],
+    work: &mut [f32],
 ) {
+    let (layout, stretch) = (&fed.place.layout, &fed.stretch);
+    let all = &mut work[fed.place.span.start..][..layout.size(samples)];
+    let sample = |i: usize| &array[row(i) * size + stretch.start..][..stretch.len()];
     if layout.together > 1 {
-        return interleave(machine, samples, [layout.n, layout.group], |i| &array[row(i) * size..], all);
+        return interleave(machine, samples, [layout.n, layout.group], sample, all);
     }
     if layout.is_narrow() {
-        return layout.pack_narrow(array, row, all, |x| x);
+        return layout.pack_narrow(sample, all, |x| x);
     }
-    machine.pool.each_row(GATHER, layout.sample(), all, |i, out| {
-        layout.pack(&array[row(i) * size..][..size], out, |x| x);
-    });
+    machine.pool.each_row(GATHER, layout.sample(), all, |i, out| layout.pack(sample(i), out, |x| x));
 }
 
 impl Cpu {
@@ -227,12 +230,18 @@ impl Executor for Cpu {
 
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
         let loaded = &mut self.plans[plan.0];
-        let Some(place) = loaded.now.places[value.index()] else { return };
-        let info = loaded.plan.program.info(value);
-        let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
-        for (row, x) in data.chunks_exact(size).enumerate() {
-            place.layout.pack(x, &mut loaded.work[place.span.start + row * sample..][..sample], |x| x as f32);
+        let size = loaded.now.program.info(value).len(1);
+        let mut write = |place: Place, stretch: Range<usize>| {
+            for (row, x) in data.chunks_exact(size).enumerate() {
+                let out = &mut loaded.work[place.span.start + row * place.layout.sample()..][..place.layout.sample()];
+                place.layout.pack(&x[stretch.clone()], out, |x| x as f32);
+            }
+        };
+        let mut fed = loaded.now.fed.iter().filter(|fed| fed.value == value).peekable();
+        if fed.peek().is_none() {
+            loaded.now.places[value.index()].into_iter().for_each(|place| write(place, 0..size));
         }
+        fed.for_each(|fed| write(fed.place, fed.stretch.clone()));
     }
 
     fn number(&self, plan: PlanId, value: Value) -> f64 {

@@ -23,8 +23,8 @@ pub struct Plan {
     /// The plan for a few samples, where they would leave lanes of this one empty.
     few: Option<Arc<Plan>>,
     pub(super) places: Vec<Option<Place>>,
-    /// The inputs and targets of a batch.
-    pub(super) fed: Vec<(Value, Place)>,
+    /// What the inputs and targets of a batch are copied to.
+    pub(super) fed: Vec<Fed>,
     /// The largest batch, and how much of it is run at a time.
     pub(super) batch: usize,
     part: usize,
@@ -37,6 +37,15 @@ pub struct Plan {
     pub(super) left: Vec<Range<usize>>,
     nodes: Vec<Node>,
     kind: PlanKind,
+}
+
+/// An input or target, or a part of one, and where its samples go.
+#[derive(Clone, Debug)]
+pub(super) struct Fed {
+    pub value: Value,
+    /// Which of a sample's numbers, in torch's order.
+    pub stretch: Range<usize>,
+    pub place: Place,
 }
 
 /// So many samples have a plan of their own where this one interleaves them.
@@ -71,7 +80,11 @@ impl Plan {
         if trains {
             gradients_last(program, &mut nodes);
         }
-        let lives = lifetimes(program, &nodes, kind);
+        let parts = if kind == PlanKind::Fused { parts_of_inputs(program, &mut nodes, batch) } else { Vec::new() };
+        let mut lives = lifetimes(program, &nodes, kind);
+        for (part, ..) in &parts {
+            lives[part.index()].get_or_insert((0, 0)).0 = 0;
+        }
         let mut part = batch;
         let mut arena = Arena::new(program, &nodes, &lives, batch, part);
         if trains {
@@ -104,8 +117,14 @@ impl Plan {
             }
         }
         let left = store.trained_but(&moved);
-        let is_fed = |v: &Value| matches!(program.info(*v).source, Source::Input(_) | Source::Target(_));
-        let fed = program.used().into_iter().filter(is_fed).filter_map(|v| Some((v, places[v.index()]?))).collect();
+        let whole = program.used().into_iter().filter_map(|v| {
+            let from_outside = matches!(program.info(v).source, Source::Input(_) | Source::Target(_));
+            from_outside.then(|| (v, v, 0..program.info(v).len(1)))
+        });
+        let fed = whole
+            .chain(parts)
+            .filter_map(|(part, value, stretch)| Some(Fed { value, stretch, place: places[part.index()]? }));
+        let fed = fed.collect();
         let few = None;
         Plan { program: source, few, places, fed, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
     }
@@ -184,6 +203,21 @@ impl Plan {
         }
         text
     }
+}
+
+/// Takes the ops away that copy a part of an input, which is copied to where they would when the input is: the part, the input, and
+/// which of its numbers.
+fn parts_of_inputs(program: &Program, nodes: &mut Vec<Node>, batch: usize) -> Vec<(Value, Value, Range<usize>)> {
+    let mut parts = Vec::new();
+    nodes.retain(|node| {
+        let from = node.op.stretch_from(&node.case(program, Step::of(batch)));
+        let input =
+            from.and_then(|_| node.reads.first()).filter(|v| matches!(program.info(**v).source, Source::Input(_)));
+        let (Some(start), Some(&input)) = (from, input) else { return true };
+        parts.push((node.writes[0], input, start..start + program.info(node.writes[0]).len(1)));
+        false
+    });
+    parts
 }
 
 /// From the first to the last op that uses each value of the work memory; what must be read after the step, or is written
