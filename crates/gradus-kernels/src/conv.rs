@@ -17,6 +17,7 @@ use crate::pool::{Output, Work};
 use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROWS, Tile, tall_rows, tile_size};
 
 pub mod interleaved;
+pub mod pooled;
 mod short;
 
 use short::{Rectangle, Short, is_short};

@@ -21,6 +21,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// The gradient of [`Map::ReLU`] whose output is `y`: 0 where that is ≤ 0. Of a vector itself, its ReLU.
     unsafe fn where_above(self, y: Self) -> Self;
+    /// `other` and its position where that is larger, or NaN; else self and its own. Positions are the bits of whole numbers.
+    unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self);
+    /// The sum of the bits, as of whole numbers.
+    unsafe fn add_bits(self, other: Self) -> Self;
     /// A function of every number of two vectors.
     unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self;
 }
@@ -109,6 +113,16 @@ impl Lanes for Plain {
         Plain(std::array::from_fn(|i| Map::ReLU.gradient(y.0[i], self.0[i])))
     }
     #[inline(always)]
+    unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
+        let wins = |i: usize| other.0[i] > self.0[i] || other.0[i].is_nan();
+        let pick = |a: Self, b: Self| Plain(std::array::from_fn(|i| if wins(i) { b.0[i] } else { a.0[i] }));
+        (pick(self, other), pick(at, other_at))
+    }
+    #[inline(always)]
+    unsafe fn add_bits(self, other: Self) -> Self {
+        Plain(std::array::from_fn(|i| f32::from_bits(self.0[i].to_bits().wrapping_add(other.0[i].to_bits()))))
+    }
+    #[inline(always)]
     unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         Plain(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
@@ -175,6 +189,23 @@ mod x86 {
             unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(y, _mm256_setzero_ps()), self) }
         }
         #[inline(always)]
+        unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
+            // SAFETY: see `splat`.
+            unsafe {
+                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(other, other);
+                let wins = _mm256_or_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(other, self), nan);
+                (_mm256_blendv_ps(self, other, wins), _mm256_blendv_ps(at, other_at, wins))
+            }
+        }
+        #[inline(always)]
+        unsafe fn add_bits(self, other: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe {
+                let sum = _mm256_add_epi32(_mm256_castps_si256(self), _mm256_castps_si256(other));
+                _mm256_castsi256_ps(sum)
+            }
+        }
+        #[inline(always)]
         unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
             // SAFETY: all are eight numbers, any bits of which are some.
             let [mut a, b]: [[f32; 8]; 2] = unsafe { std::mem::transmute([self, other]) };
@@ -227,6 +258,23 @@ mod x86 {
         unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
+            // SAFETY: see `splat`.
+            unsafe {
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(other, other);
+                let wins = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(other, self) | nan;
+                (_mm512_mask_mov_ps(self, wins, other), _mm512_mask_mov_ps(at, wins, other_at))
+            }
+        }
+        #[inline(always)]
+        unsafe fn add_bits(self, other: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe {
+                let sum = _mm512_add_epi32(_mm512_castps_si512(self), _mm512_castps_si512(other));
+                _mm512_castsi512_ps(sum)
+            }
         }
         #[inline(always)]
         unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
@@ -286,6 +334,17 @@ mod x86 {
         unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`.
             Half(unsafe { self.0.where_above(y.0) })
+        }
+        #[inline(always)]
+        unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
+            // SAFETY: see `splat`.
+            let (max, at) = unsafe { self.0.larger(at.0, other.0, other_at.0) };
+            (Half(max), Half(at))
+        }
+        #[inline(always)]
+        unsafe fn add_bits(self, other: Self) -> Self {
+            // SAFETY: see `splat`.
+            Half(unsafe { self.0.add_bits(other.0) })
         }
         #[inline(always)]
         unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {

@@ -101,6 +101,13 @@ impl Window {
         (self.h * self.w * self.ldx, self.out_h() * self.out_w() * self.ldy)
     }
 
+    /// # Panics
+    /// When it makes no sense, or that is too few for the outputs, of which `c` channels are written.
+    pub(crate) fn check_outputs(&self, c: usize, y: usize) {
+        Window { c, ..*self }.check("max_pool2d", ("max_pool2d: x", usize::MAX), ("max_pool2d: y", y));
+        assert!(self.h * self.w <= u32::MAX as usize, "max_pool2d: image too large");
+    }
+
     fn end_x(&self) -> usize {
         extent(self.rows_x(), self.c, self.ldx)
     }

@@ -12,15 +12,16 @@
 //! The CPU stores W as (kH, kW, I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient
 //! needs inputs along the lanes and transposes each tap of W into scratch first.
 
-use gradus_kernels::Span;
+use gradus_kernels::conv::pooled::{can_pool, conv2d_max_pool2d};
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pointwise::Finish;
+use gradus_kernels::{Span, pooling};
 
-use super::{Alike, Case, Cost, Map, Op, Window};
-use crate::exec::cpu::{Layout, Lower, lanes, layout};
-use crate::program::{Emit, Value};
+use super::{Alike, Case, Cost, Map, Op, Window, max_pool2d};
+use crate::exec::cpu::{Layout, Lower, Run, lanes, layout};
+use crate::program::{Emit, Info, Value};
 
 impl Emit<'_> {
     /// y = W ⋆ x + b: x (B, I, H, W), w (O, I, kH, kW), b (O) → (B, O, H′, W′).
@@ -149,6 +150,81 @@ impl Op for Conv2d {
 
     fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
         (self.map == Map::Identity).then(|| Box::new(Conv2d { map, ..*self }) as Box<dyn Op>)
+    }
+
+    fn with_max_pool(&self, pool: Window, [conv, pooled]: [&Case; 2]) -> Option<Box<dyn Op>> {
+        let [x, w, between, y] = [conv.reads[0], conv.reads[1], conv.writes[0], pooled.writes[0]];
+        let kernel = self.sizes(conv).kernel(layout(x), layout(w), layout(between));
+        let windows = pool.pooling(&between.dims, layout(between), layout(y));
+        let op = Pooled { conv: Conv2d { ..*self }, pool, between: between.clone() };
+        can_pool(&kernel, &windows, self.map).then(|| Box::new(op) as Box<dyn Op>)
+    }
+}
+
+/// A convolution and the maximum pooling of what it gives, which is never anywhere as a whole.
+#[derive(Debug)]
+struct Pooled {
+    conv: Conv2d,
+    pool: Window,
+    between: Info,
+}
+
+impl Pooled {
+    /// The convolution alone.
+    fn inner<'a>(&'a self, case: &Case<'a>) -> Case<'a> {
+        Case { writes: vec![&self.between], ..case.clone() }
+    }
+}
+
+impl Op for Pooled {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let conv = self.conv.line(r, &[""]);
+        let (kh, kw) = self.pool.kernel;
+        format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], conv.trim_start_matches(" = "), self.pool)
+    }
+
+    fn alike(&self) -> Alike {
+        Alike::None
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        let (conv, windows) =
+            (self.conv.cost(&self.inner(case)), case.pointwise((self.pool.kernel.0 * self.pool.kernel.1) as u64));
+        Cost { flops: conv.flops + windows.flops, bytes: case.bytes() }
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (inner, image) = (self.inner(case), (self.between.dims[1], self.between.dims[2]));
+        let mut between = [vec![0.0; self.between.len(case.batch())]];
+        self.conv.define(&inner, r, &mut between);
+        let outputs = case.writes[0].dims[1] * case.writes[0].dims[2];
+        let [y, at] = w else { unreachable!("two operands are written") };
+        max_pool2d::define(self.pool, image, &between[0], (y, at), outputs);
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (x, w, y, at, map) = (l.read(0), l.read(1), l.write(0), l.write(1), self.conv.map);
+        max_pool2d::check(at.layout, y.layout);
+        let between = layout(&self.between);
+        let sizes = Sizes { window: self.conv.window, batch: 0, x: l.read_dims(0), y: &self.between.dims };
+        let conv = sizes.kernel(x.layout, w.layout, between);
+        let windows = self.pool.pooling(&self.between.dims, between, y.layout);
+        let of = move |run: &Run| {
+            let batch = run.batch();
+            (Conv { batch, ..conv }, pooling::Window { batch, ..windows })
+        };
+        if l.reads() == 3 {
+            let b = l.read(2);
+            l.kernel([x.span, w.span, b.span], [y.span], [], [at.ints], move |run, s| {
+                let ((conv, windows), [x, w, b], [y], [at]) = (of(run), s.read, s.write, s.int_write);
+                conv2d_max_pool2d(run.cpu, &conv, &windows, x, w, Some(b), y, at, map);
+            });
+        } else {
+            l.kernel([x.span, w.span], [y.span], [], [at.ints], move |run, s| {
+                let ((conv, windows), [x, w], [y], [at]) = (of(run), s.read, s.write, s.int_write);
+                conv2d_max_pool2d(run.cpu, &conv, &windows, x, w, None, y, at, map);
+            });
+        }
     }
 }
 
@@ -381,6 +457,15 @@ mod tests {
         ] {
             agree(&[layer], &input);
             agree(&[layer, "ReLU", layer.replace("bias=false", "").as_str()], &[input[0], 9, 9]);
+        }
+    }
+
+    #[test]
+    fn with_a_pooling_it_agrees_too() {
+        for layer in ["Conv2d 16 3", "Conv2d 33 2 bias=false", "Conv2d 9 3", "Conv2d 2 2"] {
+            agree(&[layer, "ReLU", "MaxPool2d 2"], &[1, 9, 8]);
+            agree(&[layer, "MaxPool2d 2", "ReLU", "Flatten", "Linear 3"], &[1, 6, 11]);
+            agree(&[layer, "Tanh", "MaxPool2d 2"], &[1, 6, 6]);
         }
     }
 

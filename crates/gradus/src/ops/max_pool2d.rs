@@ -32,8 +32,27 @@ impl Emit<'_> {
 }
 
 /// The kernels keep positions as they keep numbers.
-fn check(at: Layout, y: Layout) {
+pub(super) fn check(at: Layout, y: Layout) {
     assert_eq!(at, y, "positions lie as the largest numbers do");
+}
+
+/// The largest numbers of all images of that size, and where they are.
+pub(super) fn define(
+    window: Window,
+    (h, w): (usize, usize),
+    x: &[f64],
+    (y, at): (&mut [f64], &mut [f64]),
+    outputs: usize,
+) {
+    for (image, x) in x.chunks_exact(h * w).enumerate() {
+        let mut seen = vec![false; outputs];
+        window.each(h, w, |out, _, pixel| {
+            let (to, v) = (image * outputs + out, x[pixel]);
+            if !seen[out] || v > y[to] || v.is_nan() {
+                (seen[out], y[to], at[to]) = (true, v, pixel as f64);
+            }
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -59,15 +78,7 @@ impl Op for MaxPool2d {
         let (h, width) = (case.reads[0].dims[1], case.reads[0].dims[2]);
         let outputs = case.writes[0].dims[1] * case.writes[0].dims[2];
         let [y, at] = w else { unreachable!("two operands are written") };
-        for (image, x) in r[0].chunks_exact(h * width).enumerate() {
-            let mut seen = vec![false; outputs];
-            self.window.each(h, width, |out, _, pixel| {
-                let (to, v) = (image * outputs + out, x[pixel]);
-                if !seen[out] || v > y[to] || v.is_nan() {
-                    (seen[out], y[to], at[to]) = (true, v, pixel as f64);
-                }
-            });
-        }
+        define(self.window, (h, width), r[0], (y, at), outputs);
     }
 
     fn interleaves(&self, _: &Case) -> bool {
@@ -84,6 +95,10 @@ impl Op for MaxPool2d {
             let ([y], [at]) = (s.write, s.int_write);
             pooling::max_pool2d(run.cpu, &p, s.read[0], y, at);
         });
+    }
+
+    fn as_max_pool(&self) -> Option<Window> {
+        Some(self.window)
     }
 }
 

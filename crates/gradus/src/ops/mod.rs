@@ -119,6 +119,17 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
+    /// The same op followed by a maximum pooling of what it writes, of which nobody else wants to know, where one kernel can do both
+    /// with the same bits. `cases` are those of the two.
+    fn with_max_pool(&self, _pool: Window, _cases: [&Case; 2]) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The windows of the maximum pooling this op is, where it is nothing else.
+    fn as_max_pool(&self) -> Option<Window> {
+        None
+    }
+
     /// The function of which this op is the gradient, from (y, dy), where it is nothing else.
     fn as_map_grad(&self) -> Option<Map> {
         None

@@ -74,7 +74,7 @@ impl Plan {
     fn of(source: Arc<Program>, program: &Program, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
         let mut nodes = match kind {
             PlanKind::Stepwise => program.nodes.clone(),
-            PlanKind::Fused => fuse(program),
+            PlanKind::Fused => fuse_poolings(program, fuse(program), batch),
         };
         let trains = kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward);
         if trains {
@@ -292,15 +292,42 @@ fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Op
     (alone && node.op.can_move(&case)).then_some(param)
 }
 
-/// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
-/// reads what is between.
-fn fuse(program: &Program) -> Vec<Node> {
+/// How many ops read each value; the world outside is another one.
+fn readers(program: &Program, nodes: &[Node]) -> Vec<usize> {
     let mut readers = vec![0usize; program.values.len()];
     let ends =
         program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
-    for v in program.nodes.iter().flat_map(|n| &n.reads).chain(ends) {
+    for v in nodes.iter().flat_map(|n| &n.reads).chain(ends) {
         readers[v.index()] += 1;
     }
+    readers
+}
+
+/// Puts a maximum pooling into the op before it where that can do both and nobody else reads what is between.
+fn fuse_poolings(program: &Program, nodes: Vec<Node>, batch: usize) -> Vec<Node> {
+    let readers = readers(program, &nodes);
+    let mut fused: Vec<Node> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        if let Some(window) = node.op.as_max_pool()
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == node.reads)
+            && readers[node.reads[0].index()] == 1
+            && let Some(op) = {
+                let step = Step::of(batch);
+                before.op.with_max_pool(window, [&before.case(program, step), &node.case(program, step)])
+            }
+        {
+            (before.op, before.writes) = (Arc::from(op), node.writes);
+            continue;
+        }
+        fused.push(node);
+    }
+    fused
+}
+
+/// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
+/// reads what is between.
+fn fuse(program: &Program) -> Vec<Node> {
+    let readers = readers(program, &program.nodes);
     let mut fused: Vec<Node> = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
         let map = node.op.as_map().filter(|m| *m != Map::Identity);
@@ -330,7 +357,7 @@ fn fuse(program: &Program) -> Vec<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::{Linear, ReLU};
+    use crate::layers::{Conv2d, Flatten, Linear, MaxPool2d, ReLU};
     use crate::losses::MSELoss;
     use crate::net::Sequential;
     use crate::program::{Roots, compile};
@@ -345,5 +372,16 @@ mod tests {
         let left = |kind| Plan::new(program.clone(), &store, 20, kind).left.iter().map(Range::len).sum::<usize>();
         assert_eq!(left(PlanKind::Fused), 0);
         assert_eq!(left(PlanKind::Stepwise), store.numbers() / 2);
+    }
+
+    #[test]
+    fn a_first_convolution_is_pooled_in_registers() {
+        let layers = Sequential::new([1, 8, 8]).add(Conv2d::new(16, 3)).add(ReLU).add(MaxPool2d::new(2)).add(Flatten);
+        let net = layers.add(Linear::new(2)).loss(MSELoss::new()).build(Seed(1)).unwrap();
+        let store = StoreLayout::new(net.graph(), 0);
+        let program = Arc::new(compile(net.graph(), &Roots::Train { inputs: false }));
+        let text = |kind| Plan::new(program.clone(), &store, 20, kind).describe();
+        assert!(text(PlanKind::Fused).contains("max_pool2d(relu(conv2d("), "{}", text(PlanKind::Fused));
+        assert!(!text(PlanKind::Stepwise).contains("max_pool2d(relu(conv2d("));
     }
 }
