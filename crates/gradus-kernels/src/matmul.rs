@@ -442,19 +442,9 @@ pub(crate) fn reach(rows: usize, n: usize, ld: usize) -> usize {
 }
 
 /// Cuts `range` into pieces of nearly equal length, at most `most`; gives their starts and lengths.
-#[inline(always)]
 pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
-    let len = range.len();
-    // Divisions by what is not known take as long as a small tile: a few pieces do without.
-    let (pieces, each, longer) = match len {
-        _ if len <= most => (usize::from(len > 0), len, 0),
-        _ if len <= 2 * most => (2, len / 2, len % 2),
-        _ if len <= 3 * most => (3, len / 3, len % 3),
-        _ => {
-            let pieces = len.div_ceil(most);
-            (pieces, len / pieces, len % pieces)
-        }
-    };
+    let pieces = range.len().div_ceil(most);
+    let (each, longer) = (range.len() / pieces.max(1), range.len() % pieces.max(1));
     (0..pieces).map(move |i| (range.start + i * each + i.min(longer), each + usize::from(i < longer)))
 }
 

@@ -3,6 +3,9 @@
 //! The tile of `crate::tile` reads a row of weights for each term, and takes as long to start and to end as for the terms themselves
 //! if these are few: the first convolution of digits (3×3, one channel) ran at less than half the peak in it.
 
+// Portable code has the tile alone.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_macros))]
+
 use crate::Isa;
 use crate::isa::Level;
 use crate::lanes::Lanes;

@@ -1,6 +1,5 @@
 //! The fast f32 executor: programs lowered to plans of kernels.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_kernels::layout::interleave;
@@ -229,19 +228,17 @@ impl Executor for Cpu {
     }
 
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
-        let loaded = &mut self.plans[plan.0];
-        let size = loaded.now.program.info(value).len(1);
-        let mut write = |place: Place, stretch: Range<usize>| {
+        let Loaded { now, work, .. } = &mut self.plans[plan.0];
+        let size = now.program.info(value).len(1);
+        let whole = now.places[value.index()].map(|place| (place, 0..size));
+        let parts = now.fed.iter().filter(|fed| fed.value == value).map(|fed| (fed.place, fed.stretch.clone()));
+        for (place, stretch) in whole.into_iter().chain(parts) {
+            let sample = place.layout.sample();
             for (row, x) in data.chunks_exact(size).enumerate() {
-                let out = &mut loaded.work[place.span.start + row * place.layout.sample()..][..place.layout.sample()];
+                let out = &mut work[place.span.start + row * sample..][..sample];
                 place.layout.pack(&x[stretch.clone()], out, |x| x as f32);
             }
-        };
-        let mut fed = loaded.now.fed.iter().filter(|fed| fed.value == value).peekable();
-        if fed.peek().is_none() {
-            loaded.now.places[value.index()].into_iter().for_each(|place| write(place, 0..size));
         }
-        fed.for_each(|fed| write(fed.place, fed.stretch.clone()));
     }
 
     fn number(&self, plan: PlanId, value: Value) -> f64 {
