@@ -18,6 +18,7 @@ use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROW
 
 pub mod interleaved;
 pub mod pooled;
+pub mod pooled_grad;
 mod short;
 
 use short::{Rectangle, Short, is_short};

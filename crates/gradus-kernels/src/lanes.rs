@@ -21,6 +21,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// The gradient of [`Map::ReLU`] whose output is `y`: 0 where that is ≤ 0. Of a vector itself, its ReLU.
     unsafe fn where_above(self, y: Self) -> Self;
+    /// self where the bits of `at` and `there` are the same, else 0.
+    unsafe fn where_same(self, at: Self, there: Self) -> Self;
     /// `other` and its position where that is larger, or NaN; else self and its own. Positions are the bits of whole numbers.
     unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self);
     /// The sum of the bits, as of whole numbers.
@@ -113,6 +115,11 @@ impl Lanes for Plain {
         Plain(std::array::from_fn(|i| Map::ReLU.gradient(y.0[i], self.0[i])))
     }
     #[inline(always)]
+    unsafe fn where_same(self, at: Self, there: Self) -> Self {
+        let same = |i: usize| at.0[i].to_bits() == there.0[i].to_bits();
+        Plain(std::array::from_fn(|i| if same(i) { self.0[i] } else { 0.0 }))
+    }
+    #[inline(always)]
     unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
         let wins = |i: usize| other.0[i] > self.0[i] || other.0[i].is_nan();
         let pick = |a: Self, b: Self| Plain(std::array::from_fn(|i| if wins(i) { b.0[i] } else { a.0[i] }));
@@ -189,6 +196,14 @@ mod x86 {
             unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(y, _mm256_setzero_ps()), self) }
         }
         #[inline(always)]
+        unsafe fn where_same(self, at: Self, there: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe {
+                let same = _mm256_cmpeq_epi32(_mm256_castps_si256(at), _mm256_castps_si256(there));
+                _mm256_and_ps(_mm256_castsi256_ps(same), self)
+            }
+        }
+        #[inline(always)]
         unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
             // SAFETY: see `splat`.
             unsafe {
@@ -258,6 +273,14 @@ mod x86 {
         unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`. Not `max`, which loses NaN or keeps −0.
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn where_same(self, at: Self, there: Self) -> Self {
+            // SAFETY: see `splat`.
+            unsafe {
+                let same = _mm512_cmpeq_epi32_mask(_mm512_castps_si512(at), _mm512_castps_si512(there));
+                _mm512_maskz_mov_ps(same, self)
+            }
         }
         #[inline(always)]
         unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {
@@ -334,6 +357,11 @@ mod x86 {
         unsafe fn where_above(self, y: Self) -> Self {
             // SAFETY: see `splat`.
             Half(unsafe { self.0.where_above(y.0) })
+        }
+        #[inline(always)]
+        unsafe fn where_same(self, at: Self, there: Self) -> Self {
+            // SAFETY: see `splat`.
+            Half(unsafe { self.0.where_same(at.0, there.0) })
         }
         #[inline(always)]
         unsafe fn larger(self, at: Self, other: Self, other_at: Self) -> (Self, Self) {

@@ -3,7 +3,7 @@
 
 use gradus_kernels::layout::copy_rows;
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::Lower;
 use crate::program::{Emit, Value};
 
@@ -87,6 +87,10 @@ impl Op for Concat {
         }
     }
 
+    fn kind(&self) -> Kind {
+        Kind::Concat
+    }
+
     fn interleaves(&self, _: &Case) -> bool {
         true
     }
@@ -125,8 +129,8 @@ impl Op for Narrow {
         copy(case.batch(), r[0], (from, self.start * size / self.size), &mut w[0], (size, 0), size);
     }
 
-    fn stretch_from(&self, case: &Case) -> Option<usize> {
-        Some(self.start * sample(&case.writes[0].dims) / self.size)
+    fn kind(&self) -> Kind {
+        Kind::Narrow { start: self.start }
     }
 
     fn interleaves(&self, _: &Case) -> bool {

@@ -12,16 +12,16 @@
 //! The CPU stores W as (kH, kW, I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient
 //! needs inputs along the lanes and transposes each tap of W into scratch first.
 
-use gradus_kernels::conv::pooled::{can_pool, conv2d_max_pool2d};
+use gradus_kernels::Span;
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::layout::{Transpose, add_border, transpose};
 use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pointwise::Finish;
-use gradus_kernels::{Span, pooling};
 
-use super::{Alike, Case, Cost, Map, Op, Window, max_pool2d};
-use crate::exec::cpu::{Layout, Lower, Run, lanes, layout};
-use crate::program::{Emit, Info, Value};
+use super::conv2d_pooled::{Pooled, PooledGrad};
+use super::{Alike, Case, Cost, Map, Op, Window};
+use crate::exec::cpu::{Layout, Lower, lanes, layout};
+use crate::program::{Emit, Value};
 
 impl Emit<'_> {
     /// y = W ⋆ x + b: x (B, I, H, W), w (O, I, kH, kW), b (O) → (B, O, H′, W′).
@@ -49,11 +49,11 @@ impl Emit<'_> {
 }
 
 /// The sizes of one run, from the shapes of x (or dx) and y (or dy).
-struct Sizes<'a> {
-    window: Window,
-    batch: usize,
-    x: &'a [usize],
-    y: &'a [usize],
+pub(super) struct Sizes<'a> {
+    pub window: Window,
+    pub batch: usize,
+    pub x: &'a [usize],
+    pub y: &'a [usize],
 }
 
 impl Sizes<'_> {
@@ -77,7 +77,7 @@ impl Sizes<'_> {
     }
 
     /// The kernel's description of it, from how x, W and y lie.
-    fn kernel(&self, x: Layout, w: Layout, y: Layout) -> Conv {
+    pub fn kernel(&self, x: Layout, w: Layout, y: Layout) -> Conv {
         let Window { kernel: (kh, kw), stride, padding } = self.window;
         let (ldx, ldw, ldy, interleaved) = (x.ld, w.ld, y.ld, x.together > 1);
         let (ci, h, w, co) = (self.x[0], self.x[1], self.x[2], self.y[0]);
@@ -86,13 +86,13 @@ impl Sizes<'_> {
 }
 
 #[derive(Debug)]
-struct Conv2d {
-    window: Window,
-    map: Map,
+pub(super) struct Conv2d {
+    pub window: Window,
+    pub map: Map,
 }
 
 impl Conv2d {
-    fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
+    pub fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
         Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.writes[0].dims }
     }
 }
@@ -153,84 +153,13 @@ impl Op for Conv2d {
     }
 
     fn with_max_pool(&self, pool: Window, [conv, pooled]: [&Case; 2]) -> Option<Box<dyn Op>> {
-        let [x, w, between, y] = [conv.reads[0], conv.reads[1], conv.writes[0], pooled.writes[0]];
-        let kernel = self.sizes(conv).kernel(layout(x), layout(w), layout(between));
-        let windows = pool.pooling(&between.dims, layout(between), layout(y));
-        let op = Pooled { conv: Conv2d { ..*self }, pool, between: between.clone() };
-        can_pool(&kernel, &windows, self.map).then(|| Box::new(op) as Box<dyn Op>)
-    }
-}
-
-/// A convolution and the maximum pooling of what it gives, which is never anywhere as a whole.
-#[derive(Debug)]
-struct Pooled {
-    conv: Conv2d,
-    pool: Window,
-    between: Info,
-}
-
-impl Pooled {
-    /// The convolution alone.
-    fn inner<'a>(&'a self, case: &Case<'a>) -> Case<'a> {
-        Case { writes: vec![&self.between], ..case.clone() }
-    }
-}
-
-impl Op for Pooled {
-    fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let conv = self.conv.line(r, &[""]);
-        let (kh, kw) = self.pool.kernel;
-        format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], conv.trim_start_matches(" = "), self.pool)
-    }
-
-    fn alike(&self) -> Alike {
-        Alike::None
-    }
-
-    fn cost(&self, case: &Case) -> Cost {
-        let (conv, windows) =
-            (self.conv.cost(&self.inner(case)), case.pointwise((self.pool.kernel.0 * self.pool.kernel.1) as u64));
-        Cost { flops: conv.flops + windows.flops, bytes: case.bytes() }
-    }
-
-    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        let (inner, image) = (self.inner(case), (self.between.dims[1], self.between.dims[2]));
-        let mut between = [vec![0.0; self.between.len(case.batch())]];
-        self.conv.define(&inner, r, &mut between);
-        let outputs = case.writes[0].dims[1] * case.writes[0].dims[2];
-        let [y, at] = w else { unreachable!("two operands are written") };
-        max_pool2d::define(self.pool, image, &between[0], (y, at), outputs);
-    }
-
-    fn lower(&self, l: &mut Lower<'_>) {
-        let (x, w, y, at, map) = (l.read(0), l.read(1), l.write(0), l.write(1), self.conv.map);
-        max_pool2d::check(at.layout, y.layout);
-        let between = layout(&self.between);
-        let sizes = Sizes { window: self.conv.window, batch: 0, x: l.read_dims(0), y: &self.between.dims };
-        let conv = sizes.kernel(x.layout, w.layout, between);
-        let windows = self.pool.pooling(&self.between.dims, between, y.layout);
-        let of = move |run: &Run| {
-            let batch = run.batch();
-            (Conv { batch, ..conv }, pooling::Window { batch, ..windows })
-        };
-        if l.reads() == 3 {
-            let b = l.read(2);
-            l.kernel([x.span, w.span, b.span], [y.span], [], [at.ints], move |run, s| {
-                let ((conv, windows), [x, w, b], [y], [at]) = (of(run), s.read, s.write, s.int_write);
-                conv2d_max_pool2d(run.cpu, &conv, &windows, x, w, Some(b), y, at, map);
-            });
-        } else {
-            l.kernel([x.span, w.span], [y.span], [], [at.ints], move |run, s| {
-                let ((conv, windows), [x, w], [y], [at]) = (of(run), s.read, s.write, s.int_write);
-                conv2d_max_pool2d(run.cpu, &conv, &windows, x, w, None, y, at, map);
-            });
-        }
+        Pooled::new(Conv2d { ..*self }, pool, conv, pooled).map(|op| Box::new(op) as Box<dyn Op>)
     }
 }
 
 #[derive(Debug)]
-struct WeightGrad {
-    window: Window,
+pub(super) struct WeightGrad {
+    pub window: Window,
 }
 
 /// Where threads share the gradient of so few weights, they share out the images: the weights are too few to be split.
@@ -242,7 +171,7 @@ fn by_image(w: Layout) -> bool {
 const FEW: usize = 12;
 
 /// Numbers of such an image, or 0.
-fn bordered(window: &Window, x: &[usize]) -> usize {
+pub(super) fn bordered(window: &Window, x: &[usize]) -> usize {
     let Window { kernel, padding, .. } = *window;
     if x[0] < FEW && padding != (0, 0) && padding.0 < kernel.0 && padding.1 < kernel.1 {
         x[0] * (x[1] + 2 * padding.0) * (x[2] + 2 * padding.1)
@@ -251,31 +180,40 @@ fn bordered(window: &Window, x: &[usize]) -> usize {
     }
 }
 
+/// Where the images that an op reads first are with their border, if they get one: at the start of the scratch, which has as many
+/// numbers as the batch wants of both them and what takes `rest` for each image (or for those that lie together). That, the kernel of
+/// those images, and what is left of the scratch.
+pub(super) fn with_border(l: &mut Lower<'_>, conv: Conv, window: &Window, rest: usize) -> (Span, Conv, Span) {
+    let (x, scratch) = (l.read(0), l.scratch());
+    let layout = x.layout;
+    let each = layout.together * bordered(window, l.read_dims(0));
+    if each == 0 {
+        return (x.span, conv, scratch);
+    }
+    let len = scratch.len / (each + rest) * each;
+    let (images, left) =
+        (Span { len, ..scratch }, Span { start: scratch.start + len, len: scratch.len - len, ..scratch });
+    let (Conv { h, w, ldx, padding, .. }, n) = (conv, conv.ci * layout.together);
+    l.kernel([x.span], [images], [], [], move |run, s| {
+        add_border(run.cpu, layout.blocks(run.batch()), [h, w, n], s.read[0], ldx, padding, s.write[0]);
+    });
+    let conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: n, ..conv };
+    (images, conv, left)
+}
+
 impl WeightGrad {
     /// The kernels for interleaved images.
-    fn lower_interleaved(&self, l: &mut Lower<'_>, mut conv: Conv) {
-        let (x, dy, dw, scratch, gradient) = (l.read(0), l.read(1), l.write(0), l.scratch(), l.gradient());
-        let (mut x_span, mut partials, layout) = (x.span, scratch, x.layout);
-        let bordered = layout.together * bordered(&self.window, l.read_dims(0));
-        if bordered > 0 {
-            let Conv { h, w, ci, ldx, padding, .. } = conv;
-            // The first numbers of the scratch, which has as many as the batch wants of both.
-            let blocks = scratch.len / (bordered + layout.together * dw.layout.group * dw.layout.n);
-            x_span = Span { len: blocks * bordered, ..scratch };
-            partials = Span { start: scratch.start + x_span.len, len: scratch.len - x_span.len, ..scratch };
-            let n = ci * layout.together;
-            l.kernel([x.span], [x_span], [], [], move |run, s| {
-                add_border(run.cpu, layout.blocks(run.batch()), [h, w, n], s.read[0], ldx, padding, s.write[0]);
-            });
-            conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: n, ..conv };
-        }
+    fn lower_interleaved(&self, l: &mut Lower<'_>, conv: Conv) {
+        let (dy, dw, gradient) = (l.read(1), l.write(0), l.gradient());
+        let rest = l.read(0).layout.together * dw.layout.group * dw.layout.n;
+        let (x_span, conv, partials) = with_border(l, conv, &self.window, rest);
         l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {
             let (conv, [dw, partials]) = (Conv { batch: run.batch(), ..conv }, s.write);
             interleaved::conv2d_weight_grad(run.cpu, &conv, s.read[0], s.read[1], partials, dw, gradient.adds(run));
         });
     }
 
-    fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
+    pub fn sizes<'a>(&self, case: &'a Case) -> Sizes<'a> {
         Sizes { window: self.window, batch: case.batch(), x: &case.reads[0].dims, y: &case.reads[1].dims }
     }
 }
@@ -319,26 +257,15 @@ impl Op for WeightGrad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, dw, scratch) = (l.read(0), l.read(1), l.write(0), l.scratch());
+        let (x, dy, dw) = (l.read(0), l.read(1), l.write(0));
         let sizes = Sizes { window: self.window, batch: 0, x: l.read_dims(0), y: l.read_dims(1) };
-        let mut conv = sizes.kernel(x.layout, dw.layout, dy.layout);
+        let conv = sizes.kernel(x.layout, dw.layout, dy.layout);
         if conv.interleaved {
             return self.lower_interleaved(l, conv);
         }
-        let (mut x_span, mut image_x, mut partials) = (x.span, x.layout.sample(), scratch);
-        let bordered = bordered(&self.window, l.read_dims(0));
-        if bordered > 0 {
-            let Conv { h, w, ci, ldx, padding, .. } = conv;
-            // The first numbers of the scratch, which has as many as the batch wants of both.
-            let batch = scratch.len / (bordered + if by_image(dw.layout) { dw.layout.sample() } else { 0 });
-            let with_border = Span { len: batch * bordered, ..scratch };
-            partials = Span { start: scratch.start + with_border.len, len: scratch.len - with_border.len, ..scratch };
-            l.kernel([x.span], [with_border], [], [], move |run, s| {
-                add_border(run.cpu, run.batch(), [h, w, ci], s.read[0], ldx, padding, s.write[0]);
-            });
-            (x_span, image_x) = (with_border, bordered);
-            conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: ci, ..conv };
-        }
+        let rest = if by_image(dw.layout) { dw.layout.sample() } else { 0 };
+        let (x_span, conv, partials) = with_border(l, conv, &self.window, rest);
+        let image_x = conv.h * conv.w * conv.ldx;
         let gradient = l.gradient();
         let (by_image, size, outputs) = (by_image(dw.layout), dw.layout.sample(), dy.layout.group);
         let image_y = dy.layout.sample();
@@ -355,6 +282,10 @@ impl Op for WeightGrad {
             });
             sum_rows(run.cpu, batch, size, size, partials, dw, gradient.total(run));
         });
+    }
+
+    fn with_max_pool_grad(&self, pool: Window, relu: bool, [pooled, conv]: [&Case; 2]) -> Option<Box<dyn Op>> {
+        PooledGrad::new(WeightGrad { ..*self }, pool, relu, pooled, conv).map(|op| Box::new(op) as Box<dyn Op>)
     }
 }
 
@@ -457,15 +388,6 @@ mod tests {
         ] {
             agree(&[layer], &input);
             agree(&[layer, "ReLU", layer.replace("bias=false", "").as_str()], &[input[0], 9, 9]);
-        }
-    }
-
-    #[test]
-    fn with_a_pooling_it_agrees_too() {
-        for layer in ["Conv2d 16 3", "Conv2d 33 2 bias=false", "Conv2d 9 3", "Conv2d 2 2"] {
-            agree(&[layer, "ReLU", "MaxPool2d 2"], &[1, 9, 8]);
-            agree(&[layer, "MaxPool2d 2", "ReLU", "Flatten", "Linear 3"], &[1, 6, 11]);
-            agree(&[layer, "Tanh", "MaxPool2d 2"], &[1, 6, 6]);
         }
     }
 

@@ -5,7 +5,7 @@
 pub use gradus_kernels::pointwise::Map;
 use gradus_kernels::pointwise::{map, map_grad};
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::Lower;
 use crate::program::{Emit, Value};
 
@@ -126,8 +126,8 @@ impl Op for Apply {
         });
     }
 
-    fn as_map(&self) -> Option<Map> {
-        Some(self.0)
+    fn kind(&self) -> Kind {
+        Kind::Map(self.0)
     }
 }
 
@@ -162,7 +162,7 @@ impl Op for Grad {
         });
     }
 
-    fn as_map_grad(&self) -> Option<Map> {
-        Some(self.0)
+    fn kind(&self) -> Kind {
+        Kind::MapGrad(self.0)
     }
 }

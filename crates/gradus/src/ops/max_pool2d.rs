@@ -7,9 +7,9 @@
 
 use gradus_kernels::pooling;
 
-use super::{Alike, Case, Cost, Map, Op, Window};
+use super::{Alike, Case, Cost, Kind, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower};
-use crate::program::{Emit, Value};
+use crate::program::{Emit, Info, Value};
 
 impl Emit<'_> {
     /// x (B, C, H, W) → the largest numbers (B, C, H′, W′), and where in its image (h·W + w) each of them is.
@@ -55,6 +55,16 @@ pub(super) fn define(
     }
 }
 
+/// Adds dy to dx where the largest numbers were; with `relu`, where they were above 0. Reads dy, positions and the numbers.
+pub(super) fn put_back(dy: &Info, dx: &Info, r: &[&[f64]], relu: bool, to: &mut [f64]) {
+    let (outputs, pixels) = (dy.dims[1] * dy.dims[2], dx.dims[1] * dx.dims[2]);
+    for (i, (dy, at)) in r[0].iter().zip(r[1]).enumerate() {
+        if !relu || r[2][i] > 0.0 {
+            to[i / outputs * pixels + *at as usize] += dy;
+        }
+    }
+}
+
 #[derive(Debug)]
 struct MaxPool2d {
     window: Window,
@@ -97,8 +107,8 @@ impl Op for MaxPool2d {
         });
     }
 
-    fn as_max_pool(&self) -> Option<Window> {
-        Some(self.window)
+    fn kind(&self) -> Kind {
+        Kind::MaxPool(self.window)
     }
 }
 
@@ -127,13 +137,7 @@ impl Op for Grad {
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        let pixels = case.writes[0].dims[1] * case.writes[0].dims[2];
-        let outputs = case.reads[0].dims[1] * case.reads[0].dims[2];
-        for (i, (dy, at)) in r[0].iter().zip(r[1]).enumerate() {
-            if !self.relu || r[2][i] > 0.0 {
-                w[0][i / outputs * pixels + *at as usize] += dy;
-            }
-        }
+        put_back(case.reads[0], case.writes[0], r, self.relu, &mut w[0]);
     }
 
     fn interleaves(&self, _: &Case) -> bool {
@@ -153,6 +157,10 @@ impl Op for Grad {
             let ([dy, y], [dx]) = (s.read, s.write);
             pooling::max_pool2d_grad(run.cpu, &p, dy, s.int_read[0], relu.then_some(y), dx);
         });
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::MaxPoolGrad { window: self.window, relu: self.relu }
     }
 
     fn with_map_grad(&self, map: Map, y: Value) -> Option<(Box<dyn Op>, Value)> {

@@ -21,6 +21,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod concat;
 mod conv2d;
+mod conv2d_pooled;
 mod cross_entropy;
 mod difference;
 mod dropout;
@@ -56,11 +57,6 @@ pub trait Op: Debug + Send + Sync {
     /// [`Op::lower`] is not called.
     fn is_view(&self, _case: &Case) -> bool {
         false
-    }
-
-    /// Where the stretch of a sample, in torch's order, begins that it copies from what it reads, where it is nothing else.
-    fn stretch_from(&self, _case: &Case) -> Option<usize> {
-        None
     }
 
     /// Which of the images among its operands must lie alike: all, unless it says otherwise, as for a function of every number.
@@ -103,13 +99,13 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// The same op followed by a function of every number, where one kernel can do both with the same bits.
-    fn with_map(&self, _map: Map) -> Option<Box<dyn Op>> {
-        None
+    /// What it is, if that is one of those that other ops can do along with their own work.
+    fn kind(&self) -> Kind {
+        Kind::Other
     }
 
-    /// The function of every number this op is, where it is nothing else.
-    fn as_map(&self) -> Option<Map> {
+    /// The same op followed by a function of every number, where one kernel can do both with the same bits.
+    fn with_map(&self, _map: Map) -> Option<Box<dyn Op>> {
         None
     }
 
@@ -125,15 +121,51 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// The windows of the maximum pooling this op is, where it is nothing else.
-    fn as_max_pool(&self) -> Option<Window> {
+    /// The gradient of a maximum pooling, followed by this op, which writes the gradient of a weight, and by that of a bias, if there is
+    /// one: where one kernel can do all of it with the same bits, and nobody else wants to know the gradient of what was pooled. It
+    /// reads what this op reads first, then what that of the pooling does. `cases` are those of the two.
+    fn with_max_pool_grad(&self, _pool: Window, _relu: bool, _cases: [&Case; 2]) -> Option<Box<dyn Op>> {
         None
     }
 
-    /// The function of which this op is the gradient, from (y, dy), where it is nothing else.
-    fn as_map_grad(&self) -> Option<Map> {
+    /// The same op, of several values that are side by side, instead of one that a concatenation has made of them.
+    fn of_parts(&self) -> Option<Box<dyn Op>> {
         None
     }
+
+    /// The same op, of the numbers from `start` on of what it reads, for as many as it writes: what a narrowing has left of it.
+    fn of_stretch(&self, _start: usize) -> Option<Box<dyn Op>> {
+        None
+    }
+}
+
+/// What other ops can do along with their own work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A function of every number.
+    Map(Map),
+    /// The gradient of one, from (y, dy).
+    MapGrad(Map),
+    /// The maximum of each window.
+    MaxPool(Window),
+    /// Its gradient, from (dy, positions); and from (…, y), that of the ReLU before.
+    MaxPoolGrad {
+        /// The windows.
+        window: Window,
+        /// Whether it goes on through a ReLU.
+        relu: bool,
+    },
+    /// The gradient of a bias: sums of dy.
+    BiasGrad,
+    /// Values side by side along the first dimension of a sample.
+    Concat,
+    /// Entries of the first dimension of a sample.
+    Narrow {
+        /// The first of them.
+        start: usize,
+    },
+    /// Something else.
+    Other,
 }
 
 /// Which images of an op must lie in memory alike, pixel for pixel.

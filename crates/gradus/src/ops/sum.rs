@@ -7,7 +7,7 @@
 use gradus_kernels::conv::interleaved::sum_samples;
 use gradus_kernels::matmul::{Total, sum_rows, sum_rows_grouped};
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::{Layout, Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
@@ -20,7 +20,7 @@ impl Emit<'_> {
 }
 
 #[derive(Debug)]
-struct SumGrad;
+pub(super) struct SumGrad;
 
 impl Op for SumGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
@@ -54,6 +54,10 @@ impl Op for SumGrad {
 
     fn can_move(&self, _: &Case) -> bool {
         true
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::BiasGrad
     }
 
     fn interleaves(&self, _: &Case) -> bool {

@@ -12,6 +12,7 @@ use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
 
 mod arena;
+mod fuse;
 mod interleave;
 mod layout;
 mod lower;

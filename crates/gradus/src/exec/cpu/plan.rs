@@ -9,12 +9,12 @@ use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
 use super::arena::{Arena, part_of};
+use super::fuse::{fused, parts_of_inputs};
 use super::interleave::interleaved;
 use super::layout::layout;
 use super::lower::{Kernel, Lower, Place, Run};
 use super::store::StoreLayout;
 use crate::exec::{PlanKind, Step};
-use crate::ops::Map;
 use crate::program::{Node, Phase, Program, Source, Value};
 
 /// A lowered program. It holds no numbers: any number of sessions run it over memory of their own.
@@ -74,13 +74,13 @@ impl Plan {
     fn of(source: Arc<Program>, program: &Program, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
         let mut nodes = match kind {
             PlanKind::Stepwise => program.nodes.clone(),
-            PlanKind::Fused => fuse_poolings(program, fuse(program), batch),
+            PlanKind::Fused => fused(program, batch),
         };
         let trains = kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward);
         if trains {
             gradients_last(program, &mut nodes);
         }
-        let parts = if kind == PlanKind::Fused { parts_of_inputs(program, &mut nodes, batch) } else { Vec::new() };
+        let parts = if kind == PlanKind::Fused { parts_of_inputs(program, &mut nodes) } else { Vec::new() };
         let mut lives = lifetimes(program, &nodes, kind);
         for (part, ..) in &parts {
             lives[part.index()].get_or_insert((0, 0)).0 = 0;
@@ -205,21 +205,6 @@ impl Plan {
     }
 }
 
-/// Takes the ops away that copy a part of an input, which is copied to where they would when the input is: the part, the input, and
-/// which of its numbers.
-fn parts_of_inputs(program: &Program, nodes: &mut Vec<Node>, batch: usize) -> Vec<(Value, Value, Range<usize>)> {
-    let mut parts = Vec::new();
-    nodes.retain(|node| {
-        let from = node.op.stretch_from(&node.case(program, Step::of(batch)));
-        let input =
-            from.and_then(|_| node.reads.first()).filter(|v| matches!(program.info(**v).source, Source::Input(_)));
-        let (Some(start), Some(&input)) = (from, input) else { return true };
-        parts.push((node.writes[0], input, start..start + program.info(node.writes[0]).len(1)));
-        false
-    });
-    parts
-}
-
 /// From the first to the last op that uses each value of the work memory; what must be read after the step, or is written
 /// before it, lives to that end.
 fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(usize, usize)>> {
@@ -290,68 +275,6 @@ fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Op
     debug_assert!(later.all(|v| program.info(*v).source != Source::Param(param)), "see `gradients_last`");
     let case = node.case(program, Step::of(batch));
     (alone && node.op.can_move(&case)).then_some(param)
-}
-
-/// How many ops read each value; the world outside is another one.
-fn readers(program: &Program, nodes: &[Node]) -> Vec<usize> {
-    let mut readers = vec![0usize; program.values.len()];
-    let ends =
-        program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
-    for v in nodes.iter().flat_map(|n| &n.reads).chain(ends) {
-        readers[v.index()] += 1;
-    }
-    readers
-}
-
-/// Puts a maximum pooling into the op before it where that can do both and nobody else reads what is between.
-fn fuse_poolings(program: &Program, nodes: Vec<Node>, batch: usize) -> Vec<Node> {
-    let readers = readers(program, &nodes);
-    let mut fused: Vec<Node> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        if let Some(window) = node.op.as_max_pool()
-            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == node.reads)
-            && readers[node.reads[0].index()] == 1
-            && let Some(op) = {
-                let step = Step::of(batch);
-                before.op.with_max_pool(window, [&before.case(program, step), &node.case(program, step)])
-            }
-        {
-            (before.op, before.writes) = (Arc::from(op), node.writes);
-            continue;
-        }
-        fused.push(node);
-    }
-    fused
-}
-
-/// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
-/// reads what is between.
-fn fuse(program: &Program) -> Vec<Node> {
-    let readers = readers(program, &program.nodes);
-    let mut fused: Vec<Node> = Vec::with_capacity(program.nodes.len());
-    for node in &program.nodes {
-        let map = node.op.as_map().filter(|m| *m != Map::Identity);
-        let grad = node.op.as_map_grad();
-        // What goes through the function: x, or dy.
-        let between = if map.is_some() { node.reads.first() } else { grad.and(node.reads.get(1)) };
-        if let Some(between) = between.filter(|v| readers[v.index()] == 1)
-            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes.first() == Some(between))
-        {
-            let both = match (map, grad) {
-                (Some(map), _) => before.op.with_map(map).map(|op| (op, None)),
-                (None, Some(f)) => before.op.with_map_grad(f, node.reads[0]).map(|(op, y)| (op, Some(y))),
-                (None, None) => None,
-            };
-            if let Some((op, more)) = both {
-                before.op = Arc::from(op);
-                before.reads.extend(more);
-                before.writes[0] = node.writes[0];
-                continue;
-            }
-        }
-        fused.push(node.clone());
-    }
-    fused
 }
 
 #[cfg(test)]

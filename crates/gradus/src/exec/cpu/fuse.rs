@@ -1,0 +1,131 @@
+//! What plans make of a program's ops: fewer of them that do the work of several, with the same bits.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::exec::Step;
+use crate::ops::{Kind, Map};
+use crate::program::{Node, Program, Source, Value};
+
+/// The ops of `program`, with as few passes over memory as the kernels can do with, for batches of `batch`.
+pub(super) fn fused(program: &Program, batch: usize) -> Vec<Node> {
+    let mut nodes = functions(program);
+    nodes = poolings(program, nodes, batch);
+    pooling_gradients(program, &mut nodes, batch);
+    nodes
+}
+
+/// Takes the ops away that copy a part of an input, which is copied to where they would when the input is: the part, the input, and
+/// which of its numbers.
+pub(super) fn parts_of_inputs(program: &Program, nodes: &mut Vec<Node>) -> Vec<(Value, Value, Range<usize>)> {
+    let mut parts = Vec::new();
+    nodes.retain(|node| {
+        let Some(stretch) = stretch(program, node) else { return true };
+        let input = node.reads[0];
+        if !matches!(program.info(input).source, Source::Input(_)) {
+            return true;
+        }
+        parts.push((node.writes[0], input, stretch));
+        false
+    });
+    parts
+}
+
+/// Which of a sample's numbers, in torch's order, a narrowing copies.
+fn stretch(program: &Program, node: &Node) -> Option<Range<usize>> {
+    let Kind::Narrow { start } = node.op.kind() else { return None };
+    let from = start * program.info(node.reads[0]).dims[1..].iter().product::<usize>();
+    Some(from..from + program.info(node.writes[0]).len(1))
+}
+
+/// How many ops read each value; the world outside is another one.
+fn readers(program: &Program, nodes: &[Node]) -> Vec<usize> {
+    let mut readers = vec![0usize; program.values.len()];
+    let ends =
+        program.outputs.values().chain(program.losses.values().map(|(v, _)| v)).chain(program.input_grads.values());
+    for v in nodes.iter().flat_map(|n| &n.reads).chain(ends) {
+        readers[v.index()] += 1;
+    }
+    readers
+}
+
+/// Puts a function of every number, or the gradient of one, into the op before it where that can do both and nobody else
+/// reads what is between.
+fn functions(program: &Program) -> Vec<Node> {
+    let readers = readers(program, &program.nodes);
+    let mut fused: Vec<Node> = Vec::with_capacity(program.nodes.len());
+    for node in &program.nodes {
+        // What goes through the function: x, or dy.
+        let between = match node.op.kind() {
+            Kind::Map(map) if map != Map::Identity => Some(node.reads[0]),
+            Kind::MapGrad(_) => Some(node.reads[1]),
+            _ => None,
+        };
+        if let Some(between) = between.filter(|v| readers[v.index()] == 1)
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes.first() == Some(&between))
+        {
+            let both = match node.op.kind() {
+                Kind::Map(map) => before.op.with_map(map).map(|op| (op, None)),
+                Kind::MapGrad(map) => before.op.with_map_grad(map, node.reads[0]).map(|(op, y)| (op, Some(y))),
+                _ => None,
+            };
+            if let Some((op, more)) = both {
+                before.op = Arc::from(op);
+                before.reads.extend(more);
+                before.writes[0] = node.writes[0];
+                continue;
+            }
+        }
+        fused.push(node.clone());
+    }
+    fused
+}
+
+/// Puts a maximum pooling into the op before it where that can do both and nobody else reads what is between.
+fn poolings(program: &Program, nodes: Vec<Node>, batch: usize) -> Vec<Node> {
+    let readers = readers(program, &nodes);
+    let mut fused: Vec<Node> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        if let Kind::MaxPool(window) = node.op.kind()
+            && let Some(before) = fused.iter_mut().rev().find(|n| n.writes == node.reads)
+            && readers[node.reads[0].index()] == 1
+            && let Some(op) = {
+                let step = Step::of(batch);
+                before.op.with_max_pool(window, [&before.case(program, step), &node.case(program, step)])
+            }
+        {
+            (before.op, before.writes) = (Arc::from(op), node.writes);
+            continue;
+        }
+        fused.push(node);
+    }
+    fused
+}
+
+/// Puts the gradient of a maximum pooling, and of the bias before it, into that of the weight before it, where that can do all of it and
+/// nobody else reads what is between.
+fn pooling_gradients(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
+    let readers = readers(program, nodes);
+    for first in (0..nodes.len()).rev() {
+        let Kind::MaxPoolGrad { window, relu } = nodes[first].op.kind() else { continue };
+        let between = nodes[first].writes[0];
+        let users: Vec<usize> = (first..nodes.len()).filter(|i| nodes[*i].reads.contains(&between)).collect();
+        let (bias, weight): (Vec<usize>, Vec<usize>) =
+            users.iter().partition(|i| nodes[**i].op.kind() == Kind::BiasGrad);
+        let ([weight], [] | [_], &[.., last]) = (&weight[..], &bias[..], &users[..]) else { continue };
+        let gradients: Vec<Value> = [weight].into_iter().chain(&bias).flat_map(|i| nodes[*i].writes.clone()).collect();
+        // Sums of the same gradients, by others in between, would come in another order.
+        let apart = |i: usize| users.contains(&i) || !nodes[i].writes.iter().any(|v| gradients.contains(v));
+        let alike = users.iter().all(|i| nodes[*i].adds == nodes[*weight].adds);
+        if readers[between.index()] != users.len() || !alike || !(first..last).all(apart) {
+            continue;
+        }
+        let step = Step::of(batch);
+        let cases = [&nodes[first].case(program, step), &nodes[*weight].case(program, step)];
+        let Some(op) = nodes[*weight].op.with_max_pool_grad(window, relu, cases) else { continue };
+        let reads = [&nodes[*weight].reads[..1], &nodes[first].reads[..]].concat();
+        let node = Node { op: Arc::from(op), reads, writes: gradients, ..nodes[*weight].clone() };
+        nodes[last] = node;
+        users.iter().rev().skip(1).chain([&first]).for_each(|i| drop(nodes.remove(*i)));
+    }
+}
