@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use common::{PAIR_NETS, digit_net, disk, disk_net, on, pair_graph, pairs, workload};
+use common::{PAIR_NETS, branch, digit_net, disk, disk_net, loss, on, pair_graph, pairs, workload};
+use gradus::Registry;
 use gradus::data::Dataset;
 use gradus::data::augment::Augment;
 use gradus::exec::PlanKind;
 use gradus::exec::cpu::{Isa, Plan, StoreLayout};
 use gradus::model::{Model, ModelFile, Training};
-use gradus::net::{Graph, Net};
+use gradus::net::{Architecture, Graph, Net};
 use gradus::program::{Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Data, Flow, Settings, Trainer};
@@ -306,6 +307,79 @@ fn samples_along_the_lanes_give_the_same_bits_in_every_way() {
                 }
             }
             assert_eq!(resumed(&graph, &data, &settings, &format!("bits-lanes-{i}")), want, "{layers:?}: resumed");
+        }
+    }
+}
+
+/// Towers over the two images of a pair, and what follows them.
+fn two_towers(towers: [&[&str]; 2], head: &[&str], data: &Dataset) -> Graph {
+    let mut a = Architecture::default();
+    for (i, (name, layers)) in ["left", "right"].into_iter().zip(towers).enumerate() {
+        a.branches.insert(name.into(), branch(&[&format!("pair[{i}]")], layers));
+    }
+    a.branches.insert("head".into(), branch(&["left", "right"], head));
+    a.losses.insert("target".into(), loss("head", "larger", "CrossEntropyLoss", 1.0));
+    Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap()
+}
+
+/// Towers, what follows, and lines of the plan that do the work of several ops.
+type Together<'a> = ([&'a [&'a str]; 2], &'a [&'a str], &'a [&'a str]);
+
+#[test]
+fn ops_done_together_give_the_same_bits_in_every_way() {
+    let pooled = "d left.0.weight += conv2d_weight_grad(pair[0], (d into left.3 put back at left.2.argmax";
+    let (flat, of_head) = ("head.0 = flatten(concat(", "·head.1.weight ∗ ");
+    let cases: &[Together<'_>] = &[
+        // Pooled at once: with a border, with neither bias nor ReLU, and not with pixels that no window has.
+        (
+            [
+                &["Conv2d 16 3 padding=1", "ReLU", "MaxPool2d 2", "Conv2d 32 3"],
+                &["Conv2d 30 5 bias=false", "MaxPool2d 2", "Tanh", "Conv2d 16 1"],
+            ],
+            &["Flatten", "Linear 2"],
+            &[pooled, "d right.0.weight += conv2d_weight_grad(pair[1], (d into right", flat],
+        ),
+        (
+            [&["Conv2d 16 2", "ReLU", "MaxPool2d 2", "Conv2d 16 3"], &["Conv2d 16 3 stride=2", "ReLU", "Conv2d 16 3"]],
+            &["Flatten", "Linear 2"],
+            &["d into left.1 = ", flat],
+        ),
+        // The functions of both towers, and not those of one of them.
+        (
+            [&["Conv2d 16 5 stride=3", "Tanh"], &["Conv2d 30 5 stride=3", "Tanh"]],
+            &["Flatten", "Linear 3", "ReLU", "Linear 2"],
+            &[flat, of_head, "unflatten(d into head.1 from 256 on)"],
+        ),
+        (
+            [&["Conv2d 16 5 stride=3", "Tanh"], &["Conv2d 30 5 stride=3", "ReLU"]],
+            &["Flatten", "Linear 3", "ReLU", "Linear 2"],
+            &[flat, "d into left.1 = d into head.0[0..16] ∗", "unflatten(d into head.1 from 256 on)"],
+        ),
+        // Sixteen samples together.
+        (
+            [&["Conv2d 3 5 stride=3", "Sigmoid"], &["Conv2d 5 5 stride=3", "Sigmoid"]],
+            &["Flatten", "Linear 3", "ReLU", "Linear 2"],
+            &["×16 ", flat, of_head],
+        ),
+    ];
+    let data = pairs(45, 2).train;
+    for (towers, head, lines) in cases {
+        let graph = two_towers(*towers, head, &data);
+        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
+        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, kind).describe();
+        let text = plan(PlanKind::Fused);
+        for line in *lines {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        for optimizer in ["SGD lr=0.1", "Adam lr=0.01"] {
+            let settings = settings(optimizer);
+            let want = steps(&graph, &data, &settings);
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let found = fit(&graph, isa, threads, &data, &settings);
+                    assert_eq!(found, want, "{towers:?} on {isa}, {threads} threads");
+                }
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Between images and vectors: (C, H, W) ↔ (C·H·W) in torch's order. No arithmetic.
 //!
 //! In torch's order nothing moves. The CPU keeps images with channels innermost: each sample is a transpose,
-//! or sixteen interleaved ones come apart.
+//! or sixteen interleaved ones come apart. Plans have one op flatten several images that were to be concatenated first, and one
+//! for each part that was to be narrowed to.
 
 use gradus_kernels::layout::{Transpose, deinterleave, interleave, transpose};
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::{Layout, Lower, layout};
 use crate::program::{Emit, Info, Value};
 
@@ -21,7 +22,7 @@ impl Emit<'_> {
     /// The gradient of [`Emit::flatten`]: (B, F) → the shape of `x`.
     pub fn unflatten(&mut self, dy: Value, x: Value) -> Value {
         let dx = self.batched_like(&self.name(""), x);
-        self.op(Unflatten, &[dy], &[dx]);
+        self.op(Unflatten { start: 0 }, &[dy], &[dx]);
         dx
     }
 }
@@ -51,7 +52,10 @@ struct Flatten;
 
 impl Op for Flatten {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = flatten({})", w[0], r[0])
+        match r {
+            [x] => format!("{} = flatten({x})", w[0]),
+            _ => format!("{} = flatten(concat({}))", w[0], r.join(", ")),
+        }
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -59,11 +63,19 @@ impl Op for Flatten {
     }
 
     fn is_view(&self, case: &Case) -> bool {
-        same_order(case.reads[0], case.writes[0])
+        case.reads.len() == 1 && same_order(case.reads[0], case.writes[0])
     }
 
-    fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        w[0].copy_from_slice(r[0]);
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let mut to = w[0].as_mut_slice();
+        for sample in 0..case.batch() {
+            for (x, info) in r.iter().zip(&case.reads) {
+                let size = info.len(1);
+                let (out, rest) = to.split_at_mut(size);
+                out.copy_from_slice(&x[sample * size..][..size]);
+                to = rest;
+            }
+        }
     }
 
     fn interleaves(&self, case: &Case) -> bool {
@@ -71,38 +83,61 @@ impl Op for Flatten {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, y) = (l.read(0), l.write(0));
-        if x.layout.together > 1 {
-            let (image, ld) = ([x.layout.n, x.layout.group], y.layout.ld);
-            return l.kernel([x.span], [y.span], [], [], move |run, s| {
-                deinterleave(run.cpu, run.batch(), image, s.read[0], s.write[0], ld);
+        let y = l.write(0);
+        let mut start = 0;
+        for i in 0..l.reads() {
+            let (x, ld, at) = (l.read(i), y.layout.ld, start);
+            start += l.read_dims(i).iter().product::<usize>();
+            if x.layout.together > 1 {
+                let image = [x.layout.n, x.layout.group];
+                l.kernel([x.span], [y.span], [], [], move |run, s| {
+                    deinterleave(run.cpu, run.batch(), image, s.read[0], &mut s.write[0][at..], ld);
+                });
+                continue;
+            }
+            let t = to_vector(x.layout, y.layout);
+            l.kernel([x.span], [y.span], [], [], move |run, s| {
+                transpose(run.cpu, &Transpose { samples: run.batch(), ..t }, s.read[0], &mut s.write[0][at..]);
             });
         }
-        let t = to_vector(x.layout, y.layout);
-        l.kernel([x.span], [y.span], [], [], move |run, s| {
-            transpose(run.cpu, &Transpose { samples: run.batch(), ..t }, s.read[0], s.write[0]);
-        });
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Flatten
+    }
+
+    fn of_parts(&self) -> Option<Box<dyn Op>> {
+        Some(Box::new(Flatten))
     }
 }
 
 #[derive(Debug)]
-struct Unflatten;
+struct Unflatten {
+    /// The first number of a sample that it takes.
+    start: usize,
+}
 
 impl Op for Unflatten {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} = unflatten({})", w[0], r[0])
+        match self.start {
+            0 => format!("{} = unflatten({})", w[0], r[0]),
+            start => format!("{} = unflatten({} from {start} on)", w[0], r[0]),
+        }
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(0)
+        Cost { flops: 0, bytes: 8 * case.write_len(0) as u64 }
     }
 
     fn is_view(&self, case: &Case) -> bool {
-        same_order(case.writes[0], case.reads[0])
+        self.start == 0 && same_order(case.writes[0], case.reads[0])
     }
 
-    fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        w[0].copy_from_slice(r[0]);
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let (size, of) = (case.writes[0].len(1), case.reads[0].len(1));
+        for (sample, out) in w[0].chunks_exact_mut(size).enumerate() {
+            out.copy_from_slice(&r[0][sample * of + self.start..][..size]);
+        }
     }
 
     fn interleaves(&self, case: &Case) -> bool {
@@ -110,12 +145,12 @@ impl Op for Unflatten {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (dy, dx) = (l.read(0), l.write(0));
+        let (dy, dx, start) = (l.read(0), l.write(0), self.start);
         if dx.layout.together > 1 {
             let (image, ld) = ([dx.layout.n, dx.layout.group], dy.layout.ld);
             return l.kernel([dy.span], [dx.span], [], [], move |run, s| {
                 let [dy] = s.read;
-                interleave(run.cpu, run.batch(), image, |i| &dy[i * ld..], s.write[0]);
+                interleave(run.cpu, run.batch(), image, |i| &dy[i * ld + start..], s.write[0]);
             });
         }
         let t = to_vector(dx.layout, dy.layout);
@@ -129,8 +164,16 @@ impl Op for Unflatten {
             ldd: t.lds,
         };
         l.kernel([dy.span], [dx.span], [], [], move |run, s| {
-            transpose(run.cpu, &Transpose { samples: run.batch(), ..back }, s.read[0], s.write[0]);
+            transpose(run.cpu, &Transpose { samples: run.batch(), ..back }, &s.read[0][start..], s.write[0]);
         });
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Unflatten { start: self.start }
+    }
+
+    fn of_stretch(&self, start: usize) -> Option<Box<dyn Op>> {
+        Some(Box::new(Unflatten { start: self.start + start }))
     }
 }
 

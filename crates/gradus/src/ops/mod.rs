@@ -164,6 +164,13 @@ pub enum Kind {
         /// The first of them.
         start: usize,
     },
+    /// Images as vectors in torch's order, each after the one before.
+    Flatten,
+    /// Numbers of a vector as an image.
+    Unflatten {
+        /// The first of them.
+        start: usize,
+    },
     /// Something else.
     Other,
 }

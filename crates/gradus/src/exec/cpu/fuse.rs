@@ -12,6 +12,9 @@ pub(super) fn fused(program: &Program, batch: usize) -> Vec<Node> {
     let mut nodes = functions(program);
     nodes = poolings(program, nodes, batch);
     pooling_gradients(program, &mut nodes, batch);
+    concatenations(program, &mut nodes);
+    narrowings(program, &mut nodes);
+    functions_of_vectors(program, &mut nodes);
     nodes
 }
 
@@ -127,5 +130,79 @@ fn pooling_gradients(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
         let node = Node { op: Arc::from(op), reads, writes: gradients, ..nodes[*weight].clone() };
         nodes[last] = node;
         users.iter().rev().skip(1).chain([&first]).for_each(|i| drop(nodes.remove(*i)));
+    }
+}
+
+/// Has the only reader of a concatenation read the parts.
+fn concatenations(program: &Program, nodes: &mut Vec<Node>) {
+    let readers = readers(program, nodes);
+    for first in (0..nodes.len()).rev().filter(|i| nodes[*i].op.kind() == Kind::Concat).collect::<Vec<_>>() {
+        let between = nodes[first].writes[0];
+        let Some(reader) = nodes.iter().position(|n| n.reads == [between]) else { continue };
+        if let Some(op) = nodes[reader].op.of_parts().filter(|_| readers[between.index()] == 1) {
+            (nodes[reader].op, nodes[reader].reads) = (Arc::from(op), nodes[first].reads.clone());
+            nodes.remove(first);
+        }
+    }
+}
+
+/// Has each part of a value that is read in parts alone come from where the whole does.
+fn narrowings(program: &Program, nodes: &mut Vec<Node>) {
+    let readers = readers(program, nodes);
+    for first in (0..nodes.len()).rev() {
+        let &[whole] = &nodes[first].writes[..] else { continue };
+        let parts: Vec<(usize, Range<usize>)> = (first + 1..nodes.len())
+            .filter(|i| nodes[*i].reads == [whole])
+            .filter_map(|i| Some((i, stretch(program, &nodes[i])?)))
+            .collect();
+        if parts.is_empty() || parts.len() != readers[whole.index()] {
+            continue;
+        }
+        let ops: Option<Vec<_>> = parts.iter().map(|(_, stretch)| nodes[first].op.of_stretch(stretch.start)).collect();
+        let Some(ops) = ops else { continue };
+        for ((i, _), op) in parts.into_iter().zip(ops) {
+            (nodes[i].op, nodes[i].reads) = (Arc::from(op), nodes[first].reads.clone());
+        }
+        nodes.remove(first);
+    }
+}
+
+/// A function of every number is one of an image and of the vector made of it alike: its gradient goes into the op that has written
+/// that of the vector, where all the images that are in it have the same function.
+fn functions_of_vectors(program: &Program, nodes: &mut Vec<Node>) {
+    let readers = readers(program, nodes);
+    for flatten in (0..nodes.len()).rev() {
+        if nodes[flatten].op.kind() != Kind::Flatten {
+            continue;
+        }
+        // Of each image the gradient of its function, and the op that has taken the image's part of the vector's gradient.
+        let part_of = |y: &Value| {
+            let is_gradient = |n: &Node| matches!(n.op.kind(), Kind::MapGrad(_)) && n.reads[0] == *y;
+            let gradient = nodes.iter().position(is_gradient)?;
+            let part = nodes.iter().position(|n| n.writes == nodes[gradient].reads[1..])?;
+            let Kind::Unflatten { start } = nodes[part].op.kind() else { return None };
+            (readers[nodes[part].writes[0].index()] == 1).then_some((start, part, gradient))
+        };
+        let Some(parts) = nodes[flatten].reads.iter().map(part_of).collect::<Option<Vec<_>>>() else { continue };
+        let (map, dy) = (nodes[parts[0].2].op.kind(), nodes[parts[0].1].reads[0]);
+        let starts = nodes[flatten].reads.iter().scan(0, |at, y| {
+            let start = *at;
+            *at += program.info(*y).len(1);
+            Some(start)
+        });
+        let alike = parts.iter().zip(starts).all(|(&(start, part, gradient), expected)| {
+            start == expected && nodes[part].reads == [dy] && nodes[gradient].op.kind() == map
+        });
+        let (Kind::MapGrad(map), true) = (map, alike && readers[dy.index()] == parts.len()) else { continue };
+        let Some(before) = nodes.iter().position(|n| n.writes == [dy]) else { continue };
+        let Some((op, y)) = nodes[before].op.with_map_grad(map, nodes[flatten].writes[0]) else { continue };
+        nodes[before].op = Arc::from(op);
+        nodes[before].reads.push(y);
+        for (_, part, gradient) in &parts {
+            nodes[*part].writes = nodes[*gradient].writes.clone();
+        }
+        let mut gone: Vec<usize> = parts.into_iter().map(|(.., gradient)| gradient).collect();
+        gone.sort_unstable();
+        gone.into_iter().rev().for_each(|i| drop(nodes.remove(i)));
     }
 }
