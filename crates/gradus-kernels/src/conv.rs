@@ -671,6 +671,9 @@ impl Walk {
 /// How many tiles of weights share the reading of an image.
 const TOGETHER: usize = 16;
 
+/// So many numbers of images stay in the second cache, beside what they are multiplied with.
+const NEAR: usize = 1 << 16;
+
 /// A block of the weights' gradient: rows counted run by run. Concurrent calls are given disjoint blocks.
 #[allow(clippy::too_many_arguments)]
 fn weight_grad_block(
@@ -685,28 +688,31 @@ fn weight_grad_block(
 ) {
     let (most, width) = tile_size(cpu.isa);
     let out_w = c.out_w();
-    let mut start = 0;
-    for down in c.down().runs(Pass::Tap) {
-        for right in c.right().runs(Pass::Tap) {
-            let size = [down.count, right.count, c.ci];
-            let len = size.iter().product();
-            let rows = overlap(&rows, start, len);
-            start += len;
-            if rows.is_empty() {
-                continue;
-            }
-            let chain = c.over_outputs(&down, &right);
-            for j in columns.clone().step_by(width) {
-                for (first, together) in even(rows.clone(), most * TOGETHER) {
+    let (image_x, image_y) = (c.h * c.w * c.ldx, c.out_h() * out_w * c.ldy);
+    // Columns outermost, then images: those stay in the second cache for all taps.
+    let at_once = (NEAR / image_x.max(1)).max(1);
+    let blocks =
+        || columns.clone().step_by(width).flat_map(|j| even(0..c.batch, at_once).map(move |images| (j, images)));
+    for (j, (image, images)) in blocks() {
+        let (x, dy) = (x.as_ptr().wrapping_add(image * image_x), dy.as_ptr().wrapping_add(image * image_y + j));
+        let mut start = 0;
+        for down in c.down().runs(Pass::Tap) {
+            for right in c.right().runs(Pass::Tap) {
+                let size = [down.count, right.count, c.ci];
+                let len = size.iter().product();
+                let rows = overlap(&rows, start, len);
+                start += len;
+                let chain = c.over_outputs(&down, &right);
+                for (first, together) in even(rows, most * TOGETHER) {
                     let mut at = Odometer::new(first, size);
                     let mut tiles: [Tile<Anywhere>; TOGETHER] = std::array::from_fn(|_| Tile {
                         chain: &chain,
                         rows: Anywhere::NOWHERE,
-                        b: dy.as_ptr().wrapping_add((down.term * out_w + right.term) * c.ldy + j),
+                        b: dy.wrapping_add((down.term * out_w + right.term) * c.ldy),
                         m: 0,
                         n: width.min(columns.end - j),
                         from: Begin::Zero,
-                        to: if accumulate { End::Add } else { End::First },
+                        to: if accumulate || image > 0 { End::Add } else { End::First },
                         ahead: Ahead::NOTHING,
                     });
                     let mut used = 0;
@@ -717,19 +723,19 @@ fn weight_grad_block(
                             let [y, z, channel] = at.next();
                             let src = (down.src + y) * c.w + right.src + z;
                             let row = ((down.first + y) * c.kw + right.first + z) * c.ci + channel;
-                            tile.rows.a[r] = x.as_ptr().wrapping_add(src * c.ldx + channel);
+                            tile.rows.a[r] = x.wrapping_add(src * c.ldx + channel);
                             tile.rows.c[r] = out.ptr().wrapping_add(row * c.ldw + j);
                         }
                     }
-                    for _ in 0..c.batch {
+                    for _ in 0..images {
                         for tile in &mut tiles[..used] {
                             // SAFETY: lengths are checked by `conv2d_weight_grad`, terms lie within the images (tested
                             // below for all small shapes), blocks are disjoint.
                             unsafe { tile.run(cpu.isa) };
                             for a in &mut tile.rows.a {
-                                *a = a.wrapping_add(c.h * c.w * c.ldx);
+                                *a = a.wrapping_add(image_x);
                             }
-                            tile.b = tile.b.wrapping_add(c.out_h() * out_w * c.ldy);
+                            tile.b = tile.b.wrapping_add(image_y);
                             tile.to = End::Add;
                         }
                     }
