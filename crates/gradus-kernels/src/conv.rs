@@ -20,6 +20,7 @@ pub mod interleaved;
 pub mod pooled;
 pub mod pooled_grad;
 mod short;
+mod sweep;
 
 use short::{Rectangle, Short, is_short};
 
@@ -432,6 +433,9 @@ impl Gather {
             return self.run_interleaved(cpu, c.work(), dst);
         }
         let out = Output::new(dst);
+        if self.sweeps(cpu.isa) {
+            return cpu.pool.split(c.work(), self.batch, 1, |images| self.sweep(cpu, images, &out));
+        }
         let (rows, _) = tile_size(cpu.isa);
         // Short rows of pixels fill no tile of one vector; the same pixel of many images does, an equal distance apart, but one at
         // which all lie in the same few lines of a cache.
@@ -914,7 +918,7 @@ mod tests {
     }
 
     /// All three passes of one shape against their definitions, on all machines.
-    fn check(machines: &[Cpu], numbers: &mut Numbers, c: &Conv) {
+    pub(super) fn check(machines: &[Cpu], numbers: &mut Numbers, c: &Conv) {
         shape_is(c);
         let x = numbers.rows(c.inputs(), c.ci, c.ldx, f32::NAN);
         let w = numbers.rows(c.taps() * c.ci, c.co, c.ldw, f32::NAN);
