@@ -49,7 +49,7 @@ pub fn pairs(train: usize, test: usize) -> Split {
 }
 
 /// A chain of layers from one input to one target.
-fn chain(data: &Dataset, input: &str, layers: &[&str], target: &str, kind: &str) -> Graph {
+pub fn chain(data: &Dataset, input: &str, layers: &[&str], target: &str, kind: &str) -> Graph {
     let mut a = Architecture::default();
     a.branches.insert("net".into(), branch(&[input], layers));
     a.losses.insert(target.into(), loss("net", target, kind, 1.0));
