@@ -9,6 +9,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use self::repeated::Repeated;
 use crate::Cpu;
 use crate::layout::SAMPLES;
 use crate::matmul::{Aligned, copy_rows, even, reach};
@@ -19,6 +20,7 @@ use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROW
 pub mod interleaved;
 pub mod pooled;
 pub mod pooled_grad;
+mod repeated;
 mod short;
 mod sweep;
 
@@ -694,7 +696,9 @@ fn weight_grad_block(
     let out_w = c.out_w();
     let (image_x, image_y) = (c.h * c.w * c.ldx, c.out_h() * out_w * c.ldy);
     // Columns outermost, then images: those stay in the second cache for all taps.
-    let at_once = (NEAR / image_x.max(1)).max(1);
+    // Of images of a few terms, as many as stay in the first cache.
+    let few = c.out_h() * out_w <= repeated::TERMS && repeated::repeats(cpu.isa, width.min(columns.len()));
+    let at_once = if few { NEAR / 4 / (image_x + image_y).max(1) } else { NEAR / image_x.max(1) }.max(1);
     let blocks =
         || columns.clone().step_by(width).flat_map(|j| even(0..c.batch, at_once).map(move |images| (j, images)));
     for (j, (image, images)) in blocks() {
@@ -707,14 +711,44 @@ fn weight_grad_block(
                 let rows = overlap(&rows, start, len);
                 start += len;
                 let chain = c.over_outputs(&down, &right);
+                let n = width.min(columns.end - j);
+                let b = dy.wrapping_add((down.term * out_w + right.term) * c.ldy);
+                let place = |[y, z, channel]: [usize; 3]| {
+                    let src = (down.src + y) * c.w + right.src + z;
+                    let row = ((down.first + y) * c.kw + right.first + z) * c.ci + channel;
+                    (x.wrapping_add(src * c.ldx + channel), out.ptr().wrapping_add(row * c.ldw + j))
+                };
+                if few && repeated::repeats(cpu.isa, n) {
+                    let mut at = Odometer::new(rows.start, size);
+                    for (_, m) in even(rows, repeated::ROWS) {
+                        let mut tile = Repeated {
+                            chain: &chain,
+                            a: [std::ptr::null(); repeated::ROWS],
+                            c: [std::ptr::null_mut(); repeated::ROWS],
+                            b,
+                            images,
+                            a_image: image_x,
+                            b_image: image_y,
+                            adds: accumulate || image > 0,
+                            m,
+                            n,
+                        };
+                        for (a, c) in tile.a.iter_mut().zip(&mut tile.c).take(m) {
+                            (*a, *c) = place(at.next());
+                        }
+                        // SAFETY: lengths are checked by `conv2d_weight_grad`, terms lie within the images, blocks are disjoint.
+                        unsafe { tile.run() };
+                    }
+                    continue;
+                }
                 for (first, together) in even(rows, most * TOGETHER) {
                     let mut at = Odometer::new(first, size);
                     let mut tiles: [Tile<Anywhere>; TOGETHER] = std::array::from_fn(|_| Tile {
                         chain: &chain,
                         rows: Anywhere::NOWHERE,
-                        b: dy.wrapping_add((down.term * out_w + right.term) * c.ldy),
+                        b,
                         m: 0,
-                        n: width.min(columns.end - j),
+                        n,
                         from: Begin::Zero,
                         to: if accumulate || image > 0 { End::Add } else { End::First },
                         ahead: Ahead::NOTHING,
@@ -723,12 +757,8 @@ fn weight_grad_block(
                     for (tile, (_, m)) in tiles.iter_mut().zip(even(0..together, most)) {
                         used += 1;
                         tile.m = m;
-                        for r in 0..m {
-                            let [y, z, channel] = at.next();
-                            let src = (down.src + y) * c.w + right.src + z;
-                            let row = ((down.first + y) * c.kw + right.first + z) * c.ci + channel;
-                            tile.rows.a[r] = x.wrapping_add(src * c.ldx + channel);
-                            tile.rows.c[r] = out.ptr().wrapping_add(row * c.ldw + j);
+                        for (a, c) in tile.rows.a.iter_mut().zip(&mut tile.rows.c).take(m) {
+                            (*a, *c) = place(at.next());
                         }
                     }
                     for _ in 0..images {
