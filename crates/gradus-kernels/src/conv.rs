@@ -435,7 +435,8 @@ impl Gather {
             return self.run_interleaved(cpu, c.work(), dst);
         }
         let out = Output::new(dst);
-        if self.sweeps(cpu.isa) {
+        // Threads share its images.
+        if self.batch >= cpu.pool.threads() && self.sweeps(cpu.isa) {
             return cpu.pool.split(c.work(), self.batch, 1, |images| self.sweep(cpu, images, &out));
         }
         let (rows, _) = tile_size(cpu.isa);
@@ -699,9 +700,8 @@ fn weight_grad_block(
     // Of images of a few terms, as many as stay in the first cache.
     let few = c.out_h() * out_w <= repeated::TERMS && repeated::repeats(cpu.isa, width.min(columns.len()));
     let at_once = if few { NEAR / 4 / (image_x + image_y).max(1) } else { NEAR / image_x.max(1) }.max(1);
-    let blocks =
-        || columns.clone().step_by(width).flat_map(|j| even(0..c.batch, at_once).map(move |images| (j, images)));
-    for (j, (image, images)) in blocks() {
+    let blocks = columns.clone().step_by(width).flat_map(|j| even(0..c.batch, at_once).map(move |images| (j, images)));
+    for (j, (image, images)) in blocks {
         let (x, dy) = (x.as_ptr().wrapping_add(image * image_x), dy.as_ptr().wrapping_add(image * image_y + j));
         let mut start = 0;
         for down in c.down().runs(Pass::Tap) {
@@ -710,6 +710,9 @@ fn weight_grad_block(
                 let len = size.iter().product();
                 let rows = overlap(&rows, start, len);
                 start += len;
+                if rows.is_empty() {
+                    continue;
+                }
                 let chain = c.over_outputs(&down, &right);
                 let n = width.min(columns.end - j);
                 let b = dy.wrapping_add((down.term * out_w + right.term) * c.ldy);

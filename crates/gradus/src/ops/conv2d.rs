@@ -197,8 +197,13 @@ pub(super) fn with_border(l: &mut Lower<'_>, conv: Conv, window: &Window, rest: 
     l.kernel([x.span], [images], [], [], move |run, s| {
         add_border(run.cpu, layout.blocks(run.batch()), [h, w, n], s.read[0], ldx, padding, s.write[0]);
     });
-    let conv = Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx: n, ..conv };
-    (images, conv, left)
+    (images, of_bordered(conv, n), left)
+}
+
+/// The kernel of the same images with their border in memory, pixels `ldx` apart.
+pub(super) fn of_bordered(conv: Conv, ldx: usize) -> Conv {
+    let Conv { h, w, padding, .. } = conv;
+    Conv { h: h + 2 * padding.0, w: w + 2 * padding.1, padding: (0, 0), ldx, ..conv }
 }
 
 impl WeightGrad {

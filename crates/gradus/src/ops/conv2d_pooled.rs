@@ -7,7 +7,7 @@ use gradus_kernels::conv::pooled_grad::{can_pool_grad, conv2d_max_pool2d_grad, p
 use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pooling;
 
-use super::conv2d::{Conv2d, Sizes, WeightGrad, bordered, with_border};
+use super::conv2d::{Conv2d, Sizes, WeightGrad, bordered, of_bordered, with_border};
 use super::sum::SumGrad;
 use super::{Alike, Case, Cost, Op, Window, max_pool2d};
 use crate::exec::cpu::{Layout, Lower, Run, layout};
@@ -104,16 +104,8 @@ impl PooledGrad {
     pub fn new(conv: WeightGrad, pool: Window, relu: bool, first: &Case, second: &Case) -> Option<PooledGrad> {
         let [x, between, dw, dy] = [second.reads[0], second.reads[1], second.writes[0], first.reads[0]];
         let kernel = conv.sizes(second).kernel(layout(x), layout(dw), layout(between));
-        // With a border in memory, none is left to be computed.
-        let kernel = match bordered(&conv.window, &x.dims) {
-            0 => kernel,
-            _ => Conv {
-                h: x.dims[1] + 2 * kernel.padding.0,
-                w: x.dims[2] + 2 * kernel.padding.1,
-                padding: (0, 0),
-                ..kernel
-            },
-        };
+        let has_border = bordered(&conv.window, &x.dims) > 0;
+        let kernel = if has_border { of_bordered(kernel, kernel.ci) } else { kernel };
         let windows = pool.pooling(&between.dims, layout(between), layout(dy));
         can_pool_grad(&kernel, &windows).then(|| PooledGrad { conv, pool, relu, between: between.clone() })
     }

@@ -231,9 +231,10 @@ impl Executor for Cpu {
     fn write_f64(&mut self, plan: PlanId, value: Value, data: &[f64]) {
         let Loaded { now, work, .. } = &mut self.plans[plan.0];
         let size = now.program.info(value).len(1);
-        let whole = now.places[value.index()].map(|place| (place, 0..size));
-        let parts = now.fed.iter().filter(|fed| fed.value == value).map(|fed| (fed.place, fed.stretch.clone()));
-        for (place, stretch) in whole.into_iter().chain(parts) {
+        let fed = now.fed.iter().filter(|fed| fed.value == value).map(|fed| (fed.place, fed.stretch.clone()));
+        // What no batch feeds: the gradient of an output.
+        let whole = now.places[value.index()].filter(|_| fed.clone().next().is_none()).map(|place| (place, 0..size));
+        for (place, stretch) in fed.chain(whole) {
             let sample = place.layout.sample();
             for (row, x) in data.chunks_exact(size).enumerate() {
                 let out = &mut work[place.span.start + row * sample..][..sample];
