@@ -13,12 +13,13 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement:
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::dropout::{Dropout, dropout};
 use gradus_kernels::layout::{SAMPLES, Transpose, copy_rows, deinterleave, interleave, transpose};
-use gradus_kernels::matmul::{Product, Start, Total, matmul, sum_rows, sum_rows_grouped};
+use gradus_kernels::matmul::{Product, Start, matmul};
 use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad};
 use gradus_kernels::optim::{Adam, Sgd, adam, sgd};
 use gradus_kernels::pointwise::{Map, map, map_grad};
 use gradus_kernels::pooling::{Window, avg_pool2d, max_pool2d, max_pool2d_grad};
 use gradus_kernels::softmax::{log_softmax, softmax};
+use gradus_kernels::sums::{Total, sum_rows, sum_rows_grouped};
 use gradus_kernels::{Buffer, Cpu, Isa, Pool, peak};
 
 fn filled(len: usize) -> Buffer {

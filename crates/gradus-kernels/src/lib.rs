@@ -42,6 +42,7 @@ pub mod pooling;
 pub mod reduce;
 pub mod softmax;
 mod square;
+pub mod sums;
 mod tile;
 
 pub use isa::{Cpu, Isa};

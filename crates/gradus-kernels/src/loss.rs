@@ -12,7 +12,7 @@ use crate::square::{to_columns, to_rows};
 
 simd! {
     fn cross_entropy_kernel(
-        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], excess: &mut [f32], out: &mut [f32],
+        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], factor: f32, excess: &mut [f32], out: &mut [f32],
     ) {
         for (r, out) in out.iter_mut().enumerate().take(rows) {
             let (max, sum) = softmax_row(x, r * ld, n, Some(excess));
@@ -24,7 +24,7 @@ simd! {
                 for l in 0..LANES {
                     let term = t[l].mul_add(log_sum - (x[l] - max), sums[l]);
                     sums[l] = if t[l] == 0.0 { sums[l] } else { term };
-                    p[l] = p[l].mul_add(total, -t[l]);
+                    p[l] = factor * p[l].mul_add(total, -t[l]);
                 }
                 store(excess, at, width, &p);
             }
@@ -35,8 +35,8 @@ simd! {
 
 simd! {
     /// The same for up to sixteen rows of up to sixteen columns, which lie in columns: of `x` with −∞ where there is nothing,
-    /// of `t` with 0. `x` becomes the excess of their softmax; gives what the rows cost.
-    fn cross_entropy_columns(n: usize, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
+    /// of `t` with 0. `x` becomes the excess of their softmax times `factor`; gives what the rows cost.
+    fn cross_entropy_columns(n: usize, factor: f32, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
         let max = fold_columns(x, larger);
         let mut e = [[0.0; LANES]; LANES];
         one_by_one(n, #[inline(always)] |c| {
@@ -54,7 +54,7 @@ simd! {
         one_by_one(n, #[inline(always)] |c| {
             for r in 0..LANES {
                 let term = t[c][r].mul_add(log_sum[r] - x[c][r], 0.0);
-                x[c][r] = (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
+                x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
                 t[c][r] = if t[c][r] == 0.0 { 0.0 } else { term };
             }
         });
@@ -94,7 +94,7 @@ simd! {
 }
 
 /// So few columns are quicker one by one.
-const NARROW: usize = 4;
+pub const NARROW: usize = 4;
 
 /// The sums of rows of `N` ≤ [`NARROW`] columns, whose fold has zeros in all other lanes.
 #[inline(always)]
@@ -117,6 +117,62 @@ simd! {
             3 => narrow::<SQUARED, 3>(ld, x, t, out),
             _ => narrow::<SQUARED, NARROW>(ld, x, t, out),
         }
+    }
+}
+
+/// The gradient of |d|, times `factor`. What is left at the end is 0 or NaN, and stays what it is.
+#[inline(always)]
+fn signed(factor: f32, d: f32) -> f32 {
+    let rest = if d < 0.0 { -factor } else { d };
+    if d > 0.0 { factor } else { rest }
+}
+
+/// Sums of rows of `N` ≤ [`NARROW`] columns, as [`narrow`], and their gradients. `t` gives the target of a row.
+#[inline(always)]
+fn narrow_both<const SQUARED: bool, const N: usize>(
+    ld: usize,
+    x: &[f32],
+    t: impl Fn(usize) -> [f32; N],
+    factor: f32,
+    out: &mut [f32],
+    dx: &mut [f32],
+) {
+    let twice = 2.0 * factor;
+    for (r, out) in out.iter_mut().enumerate() {
+        let (x, t, dx) = (&x[r * ld..][..N], t(r), &mut dx[r * ld..][..N]);
+        let mut v = [0.0; NARROW];
+        for c in 0..N {
+            let d = x[c] - t[c];
+            v[c] = step::<SQUARED>(0.0, d);
+            dx[c] = if SQUARED { twice * d } else { signed(factor, d) };
+        }
+        *out = (v[0] + v[2]) + (v[1] + v[3]);
+    }
+}
+
+simd! {
+    fn both_of_numbers<const SQUARED: bool, const N: usize>(
+        ld: usize, x: &[f32], t: &[f32], factor: f32, out: &mut [f32], dx: &mut [f32],
+    ) {
+        narrow_both::<SQUARED, N>(ld, x, #[inline(always)] |r| {
+            *t[r * ld..].first_chunk::<N>().expect("a row of numbers")
+        }, factor, out, dx);
+    }
+}
+
+simd! {
+    fn both_of_labels<const SQUARED: bool, const N: usize>(
+        ld: usize, x: &[f32], labels: &[u32], on: f32, off: f32, factor: f32, out: &mut [f32], dx: &mut [f32],
+    ) {
+        narrow_both::<SQUARED, N>(ld, x, #[inline(always)] |r| {
+            let mut t = [off; N];
+            // A single number is that of label 1.
+            let first = u32::from(N == 1);
+            for (c, t) in t.iter_mut().enumerate() {
+                *t = if labels[r] == first + c as u32 { on } else { off };
+            }
+            t
+        }, factor, out, dx);
     }
 }
 
@@ -169,12 +225,7 @@ simd! {
     fn absolute_error_grad_kernel(
         rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], factor: f32, dx: &mut [f32],
     ) {
-        each(rows, n, ld, x, t, dx, #[inline(always)] |x, t| {
-            let d = x - t;
-            // What is left at the end is 0 or NaN, and stays what it is.
-            let rest = if d < 0.0 { -factor } else { d };
-            if d > 0.0 { factor } else { rest }
-        });
+        each(rows, n, ld, x, t, dx, #[inline(always)] |x, t| signed(factor, x - t));
     }
 }
 
@@ -186,7 +237,8 @@ fn check_out(name: &str, len: usize, rows: usize) {
 /// Cross entropy of softmax(x) against a distribution `t` over the columns.
 ///
 /// out\[r\] = Σ t·(log Σ e^(x − max) − (x − max)), by fused multiply-adds, over the columns where t is not 0;
-/// excess = softmax(x)·Σt − t, fused, of which the gradient is a multiple. `t` need not add up to 1.
+/// excess = factor · (softmax(x)·Σt − t), the bracket fused: with 1 what the gradient is a multiple of, or the gradient itself. `t`
+/// need not add up to 1.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -198,6 +250,7 @@ pub fn cross_entropy(
     ld: usize,
     x: &[f32],
     t: &[f32],
+    factor: f32,
     excess: &mut [f32],
     out: &mut [f32],
 ) {
@@ -210,14 +263,14 @@ pub fn cross_entropy(
     let arrays = (x, t, Write::new(&mut excess[..end], ld), Write::new(&mut out[..rows], 1));
     cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, t, excess, out)| {
         if n > LANES {
-            return cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, excess, out);
+            return cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, factor, excess, out);
         }
         let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
         for (i, out) in out.chunks_mut(LANES).enumerate() {
             let (rows, at) = (out.len(), i * LANES * ld);
             to_columns(cpu.isa, &x[at..], rows, n, ld, &mut xs);
             to_columns(cpu.isa, &t[at..], rows, n, ld, &mut ts);
-            let costs = cross_entropy_columns(cpu.isa, n, &mut xs, &mut ts);
+            let costs = cross_entropy_columns(cpu.isa, n, factor, &mut xs, &mut ts);
             to_rows(cpu.isa, &xs, rows, n, ld, &mut excess[at..]);
             out.copy_from_slice(&costs[..rows]);
         }
@@ -340,6 +393,70 @@ pub fn absolute_error_grad(
     });
 }
 
+/// The targets of a loss.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// Numbers, which lie as the outputs do.
+    Numbers(&'a [f32]),
+    /// A label for each row: its column (for a single column, label 1) is to be `on`, the others `off`.
+    Labels {
+        /// One for each row.
+        labels: &'a [u32],
+        /// The number at the label.
+        on: f32,
+        /// The others.
+        off: f32,
+    },
+}
+
+/// [`squared_error`] and [`squared_error_grad`], or with `SQUARED` false [`absolute_error`] and [`absolute_error_grad`], of at most
+/// [`NARROW`] columns in one pass.
+///
+/// # Panics
+/// When a slice is too short, there are more columns, or a label is none.
+#[allow(clippy::too_many_arguments)]
+pub fn narrow_error_and_grad<const SQUARED: bool>(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: Targets<'_>,
+    factor: f32,
+    out: &mut [f32],
+    dx: &mut [f32],
+) {
+    check("narrow_error_and_grad: x", x.len(), rows, n, ld);
+    check("narrow_error_and_grad: dx", dx.len(), rows, n, ld);
+    check_out("narrow_error_and_grad: out", out.len(), rows);
+    assert!((1..=NARROW).contains(&n), "narrow_error_and_grad: {n} columns");
+    let end = extent(rows, n, ld);
+    let (x, out, dx) = (Read(&x[..end], ld), Write::new(&mut out[..rows], 1), Write::new(&mut dx[..end], ld));
+    match t {
+        Targets::Numbers(t) => {
+            check("narrow_error_and_grad: t", t.len(), rows, n, ld);
+            cpu.pool.split_rows(1, rows, 1, (x, Read(&t[..end], ld), out, dx), |_, (x, t, out, dx)| match n {
+                1 => both_of_numbers::<SQUARED, 1>(cpu.isa, ld, x, t, factor, out, dx),
+                2 => both_of_numbers::<SQUARED, 2>(cpu.isa, ld, x, t, factor, out, dx),
+                3 => both_of_numbers::<SQUARED, 3>(cpu.isa, ld, x, t, factor, out, dx),
+                _ => both_of_numbers::<SQUARED, NARROW>(cpu.isa, ld, x, t, factor, out, dx),
+            });
+        }
+        Targets::Labels { labels, on, off } => {
+            check_out("narrow_error_and_grad: labels", labels.len(), rows);
+            let worst = labels[..rows].iter().fold(0, |worst, label| *label.max(&worst));
+            assert!((worst as usize) < n.max(2), "narrow_error_and_grad: label {worst} of {n} columns");
+            let arrays = (x, Read(&labels[..rows], 1), out, dx);
+            cpu.pool.split_rows(1, rows, 1, arrays, |_, (x, labels, out, dx)| match n {
+                1 => both_of_labels::<SQUARED, 1>(cpu.isa, ld, x, labels, on, off, factor, out, dx),
+                2 => both_of_labels::<SQUARED, 2>(cpu.isa, ld, x, labels, on, off, factor, out, dx),
+                3 => both_of_labels::<SQUARED, 3>(cpu.isa, ld, x, labels, on, off, factor, out, dx),
+                _ => both_of_labels::<SQUARED, NARROW>(cpu.isa, ld, x, labels, on, off, factor, out, dx),
+            });
+        }
+    }
+}
+
 /// t\[r\]\[labels\[r\]\] = `on`, the other columns `off`.
 ///
 /// # Panics
@@ -382,8 +499,11 @@ mod tests {
             let [excess, out, dx] = everywhere(|cpu| {
                 let [mut excess, mut dx] = [(); 2].map(|()| vec![5.0; extent(rows, n, ld)]);
                 let mut out = vec![5.0; rows];
-                cross_entropy(cpu, rows, n, ld, &x, &t, &mut excess, &mut out);
+                cross_entropy(cpu, rows, n, ld, &x, &t, 1.0, &mut excess, &mut out);
                 cross_entropy_grad(cpu, rows, n, ld, &excess, 0.25, &mut dx);
+                let (mut both, mut again) = (vec![5.0; extent(rows, n, ld)], vec![5.0; rows]);
+                cross_entropy(cpu, rows, n, ld, &x, &t, 0.25, &mut both, &mut again);
+                assert!(rows_same(&both, &dx, n, ld) && again == out, "{rows}×{n}: the gradient in the same pass");
                 [excess, out, dx]
             });
             let log_softmax64 = |r: usize| -> Vec<f64> {
@@ -415,7 +535,7 @@ mod tests {
             let [out] = everywhere(|cpu| {
                 let (mut t, mut excess, mut out) = ([9.0; 3], [9.0; 3], vec![9.0]);
                 one_hot(cpu, 1, 3, 3, &[label], 1.0, 0.0, &mut t);
-                cross_entropy(cpu, 1, 3, 3, &x, &t, &mut excess, &mut out);
+                cross_entropy(cpu, 1, 3, 3, &x, &t, 1.0, &mut excess, &mut out);
                 [out]
             });
             assert_eq!(out[0], want);
@@ -449,6 +569,62 @@ mod tests {
                 d(r).iter().map(|&d| if d == 0.0 { 0.0 } else { 0.3 * d.signum() }).collect()
             });
         });
+    }
+
+    /// Whether the `n` numbers of all rows are the same, bit for bit.
+    fn rows_same(a: &[f32], b: &[f32], n: usize, ld: usize) -> bool {
+        let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+        a.len() == b.len() && a.chunks(ld).zip(b.chunks(ld)).all(|(a, b)| a.iter().zip(b).take(n).all(same))
+    }
+
+    #[test]
+    fn narrow_errors_and_gradients_in_one_pass_have_the_same_bits() {
+        fn check<const SQUARED: bool>(random: &mut Random, rows: usize, n: usize, ld: usize) {
+            let (mut x, numbers) = (random.rows(rows, n, ld), random.rows(rows, n, ld));
+            // Differences of 0, NaN and infinity too.
+            for (i, special) in [f32::NAN, f32::INFINITY, numbers[0], 0.9, -0.0].into_iter().enumerate() {
+                let len = x.len();
+                x[i * 7 % len] = special;
+            }
+            let labels: Vec<u32> = (0..rows).map(|_| random.size(0, n.max(2)) as u32).collect();
+            let (on, off) = (0.9, 0.1);
+            let hot: Vec<f32> = (0..extent(rows, n, ld))
+                .map(|at| if labels[at / ld] as usize == at % ld + usize::from(n == 1) { on } else { off })
+                .collect();
+            let of_labels = Targets::Labels { labels: &labels, on, off };
+            for (t, targets) in [(&numbers, Targets::Numbers(&numbers)), (&hot, of_labels)] {
+                let [out, dx, both_out, both_dx] = everywhere(|cpu| {
+                    let [mut dx, mut both_dx] = [(); 2].map(|()| vec![5.0; extent(rows, n, ld)]);
+                    let [mut out, mut both_out] = [(); 2].map(|()| vec![5.0; rows]);
+                    if SQUARED {
+                        squared_error(cpu, rows, n, ld, &x, t, &mut out);
+                        squared_error_grad(cpu, rows, n, ld, &x, t, 0.3, &mut dx);
+                    } else {
+                        absolute_error(cpu, rows, n, ld, &x, t, &mut out);
+                        absolute_error_grad(cpu, rows, n, ld, &x, t, 0.3, &mut dx);
+                    }
+                    let (out_too, dx_too) = (&mut both_out, &mut both_dx);
+                    narrow_error_and_grad::<SQUARED>(cpu, rows, n, ld, &x, targets, 0.3, out_too, dx_too);
+                    [out, dx, both_out, both_dx]
+                });
+                assert!(rows_same(&out, &both_out, 1, 1), "{rows}×{n}: {out:?} {both_out:?}");
+                assert!(rows_same(&dx, &both_dx, n, ld), "{rows}×{n}: {dx:?} {both_dx:?}");
+            }
+        }
+        cases("narrow_error_and_grad", 120, |seed| {
+            let mut random = Random::new(seed);
+            let (rows, n) = (random.size(1, 70), random.size(1, NARROW + 1));
+            let ld = n + random.size(0, 3);
+            check::<true>(&mut random, rows, n, ld);
+            check::<false>(&mut random, rows, n, ld);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "label 3 of 3 columns")]
+    fn labels_of_narrow_errors_are_checked() {
+        let (t, mut out, mut dx) = (Targets::Labels { labels: &[0, 3], on: 1.0, off: 0.0 }, [0.0; 2], [0.0; 6]);
+        narrow_error_and_grad::<true>(&Cpu::new(1), 2, 3, 3, &[0.0; 6], t, 1.0, &mut out, &mut dx);
     }
 
     #[test]

@@ -1,16 +1,18 @@
-//! Matrix products and column sums.
+//! Matrix products.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::few::{self, Few};
 use crate::lanes::{Lanes, by_lanes};
-use crate::optim::Sgd;
 use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
-use crate::pool::{Output, Work};
+use crate::pool::{Output, Pool, Work};
 use crate::square::{self, SIDE};
-use crate::tile::{Ahead, Begin, COLUMNS, Chain, End, Regular, Tile, map_stored, prefetch, row_columns, tile_size};
+use crate::tile::{
+    Ahead, Begin, COLUMNS, Chain, End, Regular, Tile, TileOf, map_stored, prefetch, row_columns, tile_of, tile_size,
+};
 use crate::{Cpu, Isa};
 
 /// What the chain of each output number starts from.
@@ -62,40 +64,259 @@ pub fn matmul<'f>(
     start: Start,
     finish: impl Into<Finish<'f>>,
 ) {
-    let Product { m, n, k, rsa, csa, ldb, transposed_b, ldc } = *p;
-    if m == 0 || n == 0 {
-        return;
+    Prepared::new(cpu.isa, p).run(&cpu.pool, a, b, c, start, finish.into());
+}
+
+/// A product that is run again and again, whose shape depends on the size of a batch: what can be known from the shape is found once,
+/// for the first batch. Of small products that takes as long as half of the sums. A batch of another size is run by [`matmul`].
+pub struct Matmul<P> {
+    product: P,
+    /// With the batch.
+    first: OnceLock<(usize, Prepared)>,
+}
+
+impl<P: Fn(usize) -> Product> Matmul<P> {
+    /// One whose shape for so many samples is given.
+    pub fn new(product: P) -> Matmul<P> {
+        Matmul { product, first: OnceLock::new() }
     }
-    if k > 0 {
-        let last = (m - 1).checked_mul(rsa).zip((k - 1).checked_mul(csa)).and_then(|(i, k)| i.checked_add(k));
-        assert!(last.is_some_and(|last| last < a.len()), "matmul: a has {} numbers, too few for {p:?}", a.len());
-        let (rows, columns) = if transposed_b { (n, k) } else { (k, n) };
-        let fits = ldb >= columns && reach(rows, columns, ldb) <= b.len();
-        assert!(fits, "matmul: b has {} numbers, too few for {p:?}", b.len());
+
+    /// See [`matmul`].
+    ///
+    /// # Panics
+    /// As [`matmul`].
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub fn run<'f>(
+        &self,
+        cpu: &Cpu,
+        batch: usize,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        start: Start,
+        finish: impl Into<Finish<'f>>,
+    ) {
+        let (size, first) = self.first.get_or_init(|| (batch, Prepared::new(cpu.isa, &(self.product)(batch))));
+        if *size == batch && first.isa == cpu.isa {
+            first.run(&cpu.pool, a, b, c, start, finish.into());
+        } else {
+            matmul(cpu, &(self.product)(batch), a, b, c, start, finish);
+        }
     }
-    assert!(ldc >= n && reach(m, n, ldc) <= c.len(), "matmul: c has {} numbers, too few for {p:?}", c.len());
-    if let Start::Row(row) = start {
-        assert!(row.len() >= n, "matmul: the bias has {} numbers, not {n}", row.len());
+}
+
+/// What can be known of a product from its shape.
+#[derive(Clone, Copy, Debug)]
+struct Prepared {
+    isa: Isa,
+    p: Product,
+    /// How many numbers a, b and c must have.
+    needs: [usize; 3],
+    work: Work,
+    /// Whether it is too little work for a second thread.
+    alone: bool,
+    /// How the whole of it is made.
+    way: Way,
+    /// If there is a short way for one thread.
+    small: Option<Small>,
+}
+
+/// A product whose tiles are made one after the other, and nothing else is to be done: the block that [`Checked`] would make of it, with
+/// a quarter of the instructions beside the sums.
+#[derive(Clone, Copy, Debug)]
+struct Small {
+    chain: Chain,
+    /// Whether b is turned first.
+    turned: bool,
+}
+
+impl Prepared {
+    /// # Panics
+    /// When `ldb` or `ldc` is less than the row it holds, or the address space too small.
+    fn new(isa: Isa, p: &Product) -> Prepared {
+        let Product { m, n, k, rsa, csa, ldb, transposed_b, ldc } = *p;
+        let mut needs = [0; 3];
+        if m > 0 && n > 0 {
+            let (rows, columns) = if transposed_b { (n, k) } else { (k, n) };
+            assert!((k == 0 || ldb >= columns) && ldc >= n, "matmul: rows of b or c in too few numbers for {p:?}");
+            if k > 0 {
+                let last = (m - 1).checked_mul(rsa).zip((k - 1).checked_mul(csa)).and_then(|(i, k)| i.checked_add(k));
+                let needed = last.and_then(|last| last.checked_add(1)).expect("shape larger than the address space");
+                needs = [needed, reach(rows, columns, ldb), 0];
+            }
+            needs[2] = reach(m, n, ldc);
+        }
+        let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
+        let way = Way::new(isa, p, 0..m, 0..n);
+        // What `block` and `direct` look at.
+        let here = [k.saturating_mul(ldb), m.saturating_mul(ldc)].iter().all(|reach| *reach < LARGE);
+        let (_, width) = tile_size(isa);
+        let simple = match way.copies {
+            Copies::None => !transposed_b && k > 1 && here && (k < ASKS || n <= width),
+            Copies::B => transposed_b && !way.few && k > 1 && k <= SMALL_TERMS && n <= width,
+            Copies::Both => false,
+        };
+        let turned = transposed_b;
+        let b_k = if turned { width } else { ldb };
+        let chain = Chain { k, a_k: csa as isize, b_k: b_k as isize, ..Chain::ONE };
+        let small = simple.then_some(Small { chain, turned });
+        Prepared { isa, p: *p, needs, work, alone: work.parts(2) < 2, way, small }
     }
-    let c = &mut c[..reach(m, n, ldc)];
-    let end = finish.into().of("matmul", c);
-    // Between two pieces of a sum its chains would wait in the output.
-    let fresh = matches!(start, Start::Zero) && !transposed_b;
-    assert!(fresh || !matches!(end, End::Sgd(_)), "matmul: a step by {p:?} from {start:?}");
-    let out = Output::new(c);
-    let product = Checked { isa: cpu.isa, p, a, b, out: &out, start, end };
-    let work = Work::Flops(m.saturating_mul(n).saturating_mul(k).saturating_mul(2));
-    let (rows, columns) = tile_size(cpu.isa);
-    // Each part reads all of the operand that is not split: split the longer side, and a transposed b, which is copied.
-    if m >= n && !transposed_b || n <= columns {
-        cpu.pool.split(work, m, rows, |range| product.block(range, 0..n));
-    } else {
-        cpu.pool.split(work, n, columns, |range| product.block(0..m, range));
+
+    /// # Panics
+    /// As [`matmul`], but for the shape.
+    fn run(&self, pool: &Pool, a: &[f32], b: &[f32], c: &mut [f32], start: Start, finish: Finish) {
+        let Product { m, n, transposed_b, .. } = self.p;
+        if m == 0 || n == 0 {
+            return;
+        }
+        let fits = a.len() >= self.needs[0] && b.len() >= self.needs[1] && c.len() >= self.needs[2];
+        assert!(fits, "matmul: {}, {} and {} numbers, too few for {:?}", a.len(), b.len(), c.len(), self.p);
+        let from = match start {
+            Start::Zero => Begin::Zero,
+            Start::Stored => Begin::Stored,
+            Start::Row(row) => {
+                assert!(row.len() >= n, "matmul: the bias has {} numbers, not {n}", row.len());
+                Begin::Row(row.as_ptr())
+            }
+        };
+        let c = &mut c[..self.needs[2]];
+        let end = finish.of("matmul", c);
+        // Between two pieces of a sum its chains would wait in the output.
+        let fresh = matches!(start, Start::Zero) && !transposed_b;
+        assert!(fresh || !matches!(end, End::Sgd(_)), "matmul: a step by {:?} from {start:?}", self.p);
+        if let Some(small) = &self.small
+            && (self.alone || pool.threads() == 1)
+        {
+            return match small.turned {
+                true => self.turned(small, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), from, end),
+                // SAFETY: all rows and columns of the shape lie within the slices, as was checked.
+                false => unsafe { self.tiles(small, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), from, end) },
+            };
+        }
+        let out = Output::new(c);
+        let product = Checked { isa: self.isa, p: &self.p, a, b, out: &out, from, end };
+        let block = |rows: Range<usize>, columns: Range<usize>| {
+            if rows.len() == m && columns.len() == n {
+                product.block(rows, columns, &self.way);
+            } else {
+                let way = Way::new(self.isa, &self.p, rows.clone(), columns.clone());
+                product.block(rows, columns, &way);
+            }
+        };
+        let (rows, columns) = tile_size(self.isa);
+        // Each part reads all of the operand that is not split: split the longer side, and a transposed b, which is copied.
+        if m >= n && !transposed_b || n <= columns {
+            pool.split(self.work, m, rows, |range| block(range, 0..n));
+        } else {
+            pool.split(self.work, n, columns, |range| block(0..m, range));
+        }
+    }
+
+    /// All tiles of a small product.
+    ///
+    /// # Safety
+    /// All rows and columns of the shape can be read, and written, from these numbers on, those of b as far apart as the chain says.
+    #[inline(always)]
+    unsafe fn tiles(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
+        let Product { n, rsa, ldc, .. } = self.p;
+        let rows = Regular { a, a_step: rsa, c, c_step: ldc };
+        let mut tile = Tile { chain: &small.chain, rows, b, m: 0, n: 0, from, to, ahead: Ahead::NOTHING };
+        let grid = &self.way.grid;
+        let mut j = 0;
+        loop {
+            tile.n = grid.width.min(n - j);
+            for (i, m) in grid.rows {
+                tile.m = m;
+                tile.rows.a = a.wrapping_add(i * rsa);
+                tile.rows.c = c.wrapping_add(i * ldc + j);
+                // SAFETY: the caller's promises.
+                unsafe { grid.tile(m, tile.n)(&tile) };
+            }
+            j += grid.width;
+            if j >= n {
+                break;
+            }
+            tile.b = b.wrapping_add(j);
+            tile.from = from.after(j);
+        }
+    }
+
+    /// The same, with b turned first.
+    #[inline(never)] // its copy is on the stack, which others should not pay for
+    fn turned(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
+        let Product { n, k, ldb, .. } = self.p;
+        let mut copy = Aligned([MaybeUninit::<f32>::uninit(); SMALL_TERMS * COLUMNS]);
+        let (to_copy, ld) = (copy.0.as_mut_ptr().cast(), small.chain.b_k as usize);
+        assert!(k <= SMALL_TERMS && ld <= COLUMNS && n <= ld);
+        // SAFETY: `run` has checked b; there is room for `k` rows of `ld`, of which `n` numbers are written and the tiles read.
+        unsafe {
+            square::turn(self.isa, n, k, (b, ldb), (to_copy, ld));
+            self.tiles(small, a, copy.0.as_ptr().cast(), c, from, to);
+        }
     }
 }
 
 /// From so many numbers on (8 MB) a transposed a is too large for the caches, and is always copied.
 pub const LARGE_TRANSPOSED: usize = 2 << 20;
+
+/// How a block of a product is made, as far as its shape says.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// Whether one side has so few rows that turning the other takes longer than the product.
+    few: bool,
+    copies: Copies,
+    grid: Grid,
+}
+
+impl Way {
+    fn new(isa: Isa, p: &Product, rows: Range<usize>, columns: Range<usize>) -> Way {
+        let Product { k, rsa, csa, ldb, transposed_b, .. } = *p;
+        let few = transposed_b && csa == 1 && rows.len().min(columns.len()) <= few::MOST && few::has_few(isa);
+        let large = rows.len().saturating_mul(k) >= LARGE_TRANSPOSED;
+        let a = rsa == 1 && csa != 1 && k >= 64 && (large || csa >= FAR && columns.len() >= 64);
+        let b = ldb >= FAR && k >= 64 && rows.len() >= 96;
+        let copies = match () {
+            _ if k == 0 => Copies::None,
+            _ if a => Copies::Both,
+            _ if transposed_b || b => Copies::B,
+            _ => Copies::None,
+        };
+        let (_, mut width) = tile_size(isa);
+        if rows.len() == 1 && copies == Copies::None {
+            width = row_columns(isa);
+        }
+        Way { few, copies, grid: Grid::new(isa, rows, columns.len(), width) }
+    }
+}
+
+/// How a block is cut into tiles, and what runs them.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    rows: Even,
+    /// Columns of a tile, but for those at the end.
+    width: usize,
+    /// Those of the width and those at the end; of each, those of one row more and the others.
+    tiles: [[TileOf<Regular<true>>; 2]; 2],
+}
+
+impl Grid {
+    fn new(isa: Isa, rows: Range<usize>, columns: usize, width: usize) -> Grid {
+        let (most, _) = tile_size(isa);
+        let rows = even(rows, most);
+        let m = [rows.each + usize::from(rows.longer > 0), rows.each];
+        let (whole, rest) = (width.min(columns.max(1)), columns % width);
+        let n = [whole, if rest > 0 { rest } else { whole }];
+        Grid { rows, width, tiles: n.map(|n| m.map(|m| tile_of(isa, m.max(1), n))) }
+    }
+
+    /// What runs a tile of this size.
+    #[inline(always)]
+    fn tile(&self, m: usize, n: usize) -> TileOf<Regular<true>> {
+        self.tiles[usize::from(n < self.width)][usize::from(m == self.rows.each)]
+    }
+}
 
 /// A product whose slices are long enough.
 struct Checked<'a> {
@@ -104,51 +325,31 @@ struct Checked<'a> {
     a: &'a [f32],
     b: &'a [f32],
     out: &'a Output<'a>,
-    start: Start<'a>,
+    from: Begin,
     end: End,
 }
 
-// SAFETY: the end's pointers are to slices that the caller of the product holds for as long as it runs.
+// SAFETY: the pointers are to slices that the caller of the product holds for as long as it runs.
 unsafe impl Sync for Checked<'_> {}
 
 impl Checked<'_> {
-    /// A block of the output. Concurrent calls are given disjoint blocks.
-    fn block(&self, rows: Range<usize>, columns: Range<usize>) {
-        let from_zero = matches!(self.start, Start::Zero) && !self.p.transposed_b;
-        if self.p.k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
-            self.outer(rows, columns);
-        } else if self.is_few(&rows, &columns) {
-            self.few(rows, columns);
-        } else {
-            let copies = self.copies(&rows, &columns);
-            self.make(rows, columns, copies);
-        }
-    }
-
-    /// A block, from such copies.
-    fn make(&self, rows: Range<usize>, columns: Range<usize>, copies: Copies) {
-        match copies {
-            Copies::None => self.direct(rows, columns),
-            // A few pages of stack are touched, whatever is used of them.
-            Copies::B if self.p.k <= 64 => self.copied::<0, { 64 * COLUMNS }>(rows, columns),
-            Copies::B => self.copied::<0, { TERMS * COLUMNS }>(rows, columns),
-            Copies::Both => self.copied::<{ 64 * TERMS }, { TERMS * COLUMNS }>(rows, columns),
-        }
-    }
-
-    /// What is copied of a block.
-    fn copies(&self, rows: &Range<usize>, columns: &Range<usize>) -> Copies {
-        let Product { k, rsa, csa, ldb, transposed_b, .. } = *self.p;
+    /// A block of the output, in its way. Concurrent calls are given disjoint blocks.
+    fn block(&self, rows: Range<usize>, columns: Range<usize>, way: &Way) {
+        let k = self.p.k;
         // Between two pieces of a sum its chain waits in the output, where a step of a parameter has the parameter.
         let waits = k <= TERMS || !matches!(self.end, End::Sgd(_));
-        let large = rows.len().saturating_mul(k) >= LARGE_TRANSPOSED;
-        let a = rsa == 1 && csa != 1 && k >= 64 && (large || csa >= FAR && columns.len() >= 64);
-        let b = ldb >= FAR && k >= 64 && rows.len() >= 96;
-        match () {
-            _ if k == 0 || !waits => Copies::None,
-            _ if a => Copies::Both,
-            _ if transposed_b || b => Copies::B,
-            _ => Copies::None,
+        let from_zero = matches!(self.from, Begin::Zero) && !self.p.transposed_b;
+        if k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
+            return self.outer(rows, columns);
+        }
+        match way.copies {
+            _ if way.few && !matches!(self.from, Begin::Stored) => self.few(rows, columns),
+            Copies::Both if waits => self.copied::<{ 64 * TERMS }, { TERMS * COLUMNS }>(rows, columns, &way.grid),
+            Copies::B if waits && k <= SMALL_TERMS => {
+                self.copied::<0, { SMALL_TERMS * COLUMNS }>(rows, columns, &way.grid)
+            }
+            Copies::B if waits => self.copied::<0, { TERMS * COLUMNS }>(rows, columns, &way.grid),
+            _ => self.direct(rows, columns, &way.grid),
         }
     }
 
@@ -169,18 +370,12 @@ impl Checked<'_> {
         unsafe { outer(self.isa, &block) };
     }
 
-    /// Whether one side of a block has so few rows that turning the other takes longer than the product.
-    fn is_few(&self, rows: &Range<usize>, columns: &Range<usize>) -> bool {
-        let shape = self.p.transposed_b && self.p.csa == 1 && rows.len().min(columns.len()) <= few::MOST;
-        shape && !matches!(self.start, Start::Stored) && few::has_few(self.isa)
-    }
-
-    /// Such a block.
+    /// A block with few rows on one side.
     fn few(&self, rows: Range<usize>, columns: Range<usize>) {
         let Product { k, rsa, ldb, ldc, .. } = *self.p;
         let (i, j, m, n) = (rows.start, columns.start, rows.len(), columns.len());
         let (a, b) = (self.a.as_ptr().wrapping_add(i * rsa), self.b.as_ptr().wrapping_add(j * ldb));
-        let bias = if let Start::Row(row) = self.start { Some(row.as_ptr().wrapping_add(j)) } else { None };
+        let bias = if let Begin::Row(row) = self.from { Some(row.wrapping_add(j)) } else { None };
         let (c, relu) = (self.out.ptr().wrapping_add(i * ldc + j), matches!(self.end, End::Map(Map::ReLU)));
         let block = if m <= n {
             let from = bias.map_or(few::From::Zero, few::From::Many);
@@ -208,66 +403,58 @@ impl Checked<'_> {
         Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: self.end, ahead: Ahead::NOTHING }
     }
 
-    fn begin(&self, j: usize) -> Begin {
-        match self.start {
-            Start::Zero => Begin::Zero,
-            Start::Row(row) => Begin::Row(row.as_ptr().wrapping_add(j)),
-            Start::Stored => Begin::Stored,
-        }
-    }
-
     /// A block from the operands where they lie. What no cache holds goes by in pieces that stay in the second cache from one tile's
     /// columns to the next's: rows of b, between which sums wait, or rows of the output.
-    fn direct(&self, rows: Range<usize>, columns: Range<usize>) {
+    fn direct(&self, rows: Range<usize>, columns: Range<usize>, grid: &Grid) {
         let Product { k, ldb, ldc, .. } = *self.p;
         let waits = rows.len() > 1 && !matches!(self.end, End::Sgd(_));
         let large_b = waits && k.saturating_mul(ldb) >= LARGE;
         let large_c = rows.len().saturating_mul(ldc) >= LARGE;
         if k == 0 || !large_b && !large_c {
-            return self.piece(rows, columns, 0..k, false);
+            return self.piece(grid, rows, columns, 0..k, false);
         }
         let (most, _) = tile_size(self.isa);
         let at_once = if large_c { (LARGE / 4 / ldc / most * most).max(4 * most) } else { rows.len() };
         for (i, m) in even(rows, at_once) {
+            let grid = Grid::new(self.isa, i..i + m, columns.len(), grid.width);
             for (l, terms) in even(0..k, if large_b { NEAR } else { k }) {
-                self.piece(i..i + m, columns.clone(), l..l + terms, large_c);
+                self.piece(&grid, i..i + m, columns.clone(), l..l + terms, large_c);
             }
         }
     }
 
     /// Such a piece: so many terms of the sums of a block, whose lines are asked for before if the output is `large`.
     #[inline(always)]
-    fn piece(&self, rows: Range<usize>, columns: Range<usize>, terms: Range<usize>, large: bool) {
+    fn piece(&self, grid: &Grid, rows: Range<usize>, columns: Range<usize>, terms: Range<usize>, large: bool) {
         let Product { k, rsa, csa, ldb, ldc, .. } = *self.p;
-        let (most, mut width) = tile_size(self.isa);
-        if rows.len() == 1 {
-            width = row_columns(self.isa);
-        }
         let chain = Chain { k: terms.len(), a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
         let mut tile = self.tile(&chain);
         if terms.end < k {
             tile.to = End::Map(Map::Identity);
         }
-        let reads =
-            large && (terms.start > 0 || matches!(self.start, Start::Stored) || matches!(self.end, End::Sgd(_)));
-        for j in columns.clone().step_by(width) {
+        let reads = large && (terms.start > 0 || matches!(self.from, Begin::Stored) || matches!(self.end, End::Sgd(_)));
+        for j in columns.clone().step_by(grid.width) {
             // Wrapping, here and below: with k = 0 there may be nothing there, and rows past `m` are not used.
             tile.b = self.b.as_ptr().wrapping_add(terms.start * ldb + j);
-            tile.n = width.min(columns.end - j);
-            tile.from = if terms.start == 0 { self.begin(j) } else { Begin::Stored };
-            let more = j + width < columns.end;
-            for (at, (i, m)) in even(rows.clone(), most).enumerate() {
-                if reads && more {
-                    self.prefetch_output(i..i + m, j + width);
+            tile.n = grid.width.min(columns.end - j);
+            tile.from = if terms.start == 0 { self.from.after(j) } else { Begin::Stored };
+            let next = (j + grid.width < columns.end).then_some(j + grid.width);
+            let asks = self.asks(&terms, &rows, next);
+            for (at, (i, m)) in grid.rows.enumerate() {
+                if reads && let Some(next) = next {
+                    self.prefetch_output(i..i + m, next);
                 }
-                tile.ahead = self.ahead(terms.clone(), &rows, at, more.then_some(j + width));
+                if let Some(next) = asks {
+                    tile.ahead = self.ahead(&terms, &rows, at, next);
+                }
                 tile.m = m;
                 tile.rows.a = self.a.as_ptr().wrapping_add(i * rsa + terms.start * csa);
                 tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
                 // SAFETY: `matmul` has checked that all rows and columns of the shape lie within the slices, and the
                 // block within the shape; nobody else writes to this block.
-                unsafe { tile.run(self.isa) };
+                unsafe { grid.tile(m, tile.n)(&tile) };
             }
+            tile.ahead = Ahead::NOTHING;
         }
     }
 
@@ -285,7 +472,7 @@ impl Checked<'_> {
     /// (else read where it lies) as pieces of as many rows as a tile has, b as pieces of as many columns, which all tiles above each
     /// other make use of. Between two pieces of `k` the chains wait in the output, unrounded.
     #[inline(never)] // its copies are on the stack, which small products should not pay for
-    fn copied<const A: usize, const B: usize>(&self, rows: Range<usize>, columns: Range<usize>) {
+    fn copied<const A: usize, const B: usize>(&self, rows: Range<usize>, columns: Range<usize>, grid: &Grid) {
         let Product { k, rsa, csa, ldc, .. } = *self.p;
         let (most, width) = tile_size(self.isa);
         // A few columns lie close, so that more of their terms stay in the first cache.
@@ -302,8 +489,9 @@ impl Checked<'_> {
                 tile.to = End::Map(Map::Identity);
             }
             for (i, m) in even(rows.clone(), at_once) {
-                let block = i..i + m;
+                let (block, mut grid) = (i..i + m, *grid);
                 if A > 0 {
+                    grid = Grid::new(self.isa, block.clone(), columns.len(), width);
                     tile.rows.a_step = 1;
                     for (copy, (i, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(block.clone(), most)) {
                         let a = self.a.as_ptr().wrapping_add(l * csa + i);
@@ -316,14 +504,17 @@ impl Checked<'_> {
                     tile.n = width.min(columns.end - j);
                     self.copy_b(l, terms, j, tile.n, b_copy, ld);
                     tile.b = b_copy.as_ptr().cast();
-                    tile.from = if l == 0 { self.begin(j) } else { Begin::Stored };
-                    let more = j + width < columns.end;
+                    tile.from = if l == 0 { self.from.after(j) } else { Begin::Stored };
+                    let next = (j + width < columns.end).then_some(j + width);
+                    let asks = self.asks(&(l..l + terms), &block, next);
                     let reads = l > 0 || matches!(self.end, End::Sgd(_));
-                    for (at, (i, m)) in even(block.clone(), most).enumerate() {
+                    for (at, (i, m)) in grid.rows.enumerate() {
                         if reads {
                             self.prefetch_output(i + m..(i + m + most).min(block.end), j);
                         }
-                        tile.ahead = self.ahead(l..l + terms, &block, at, more.then_some(j + width));
+                        if let Some(next) = asks {
+                            tile.ahead = self.ahead(&(l..l + terms), &block, at, next);
+                        }
                         tile.m = m;
                         tile.rows.a = if A > 0 {
                             a_copy.as_ptr().cast::<f32>().wrapping_add(at * most * terms)
@@ -333,27 +524,27 @@ impl Checked<'_> {
                         tile.rows.c = self.out.ptr().wrapping_add(i * ldc + j);
                         // SAFETY: the first `m` of each `most` numbers of the copy of a and the first `n` of each `ld` of that of b
                         // have been written above; the rest as in `direct`.
-                        unsafe { tile.run(self.isa) };
+                        unsafe { grid.tile(m, tile.n)(&tile) };
                     }
+                    tile.ahead = Ahead::NOTHING;
                 }
             }
         }
     }
 
+    /// The next columns, if tiles are to ask for them: few rows are soon here anyway; those of a b that is turned, the machine foresees.
+    #[inline(always)]
+    fn asks(&self, terms: &Range<usize>, rows: &Range<usize>, next: Option<usize>) -> Option<usize> {
+        next.filter(|_| terms.len() >= ASKS && rows.len() > 1 && !self.p.transposed_b)
+    }
+
     /// What tile `at` of those above each other asks for of the `next` columns, with so many terms of the sums.
     #[inline(always)]
-    fn ahead(&self, terms: Range<usize>, rows: &Range<usize>, at: usize, next: Option<usize>) -> Ahead {
-        let Product { ldb, transposed_b, .. } = *self.p;
+    fn ahead(&self, terms: &Range<usize>, rows: &Range<usize>, at: usize, next: usize) -> Ahead {
         let (most, _) = tile_size(self.isa);
-        match next {
-            // Few rows are soon here anyway; those of a b that is turned, the machine foresees.
-            Some(j) if terms.len() >= 64 && rows.len() > 1 && !transposed_b => {
-                let each = terms.len().div_ceil(rows.len().div_ceil(most));
-                let first = self.b.as_ptr().wrapping_add((terms.start + at * each) * ldb + j);
-                Ahead { first, step: ldb, every: (terms.len() / each).max(1) }
-            }
-            _ => Ahead::NOTHING,
-        }
+        let each = terms.len().div_ceil(rows.len().div_ceil(most));
+        let first = self.b.as_ptr().wrapping_add((terms.start + at * each) * self.p.ldb + next);
+        Ahead { first, step: self.p.ldb, every: (terms.len() / each).max(1) }
     }
 
     /// copy(t, r) = b(l + t, j + r) for so many terms and columns.
@@ -365,16 +556,11 @@ impl Checked<'_> {
             // SAFETY: so many columns of the terms, which `matmul` has checked to be there; room for `ld` each.
             return unsafe { copy_rows(self.isa, terms, columns, (b, ldb), (copy.as_mut_ptr().cast(), ld)) };
         }
-        for r in (0..columns).step_by(SIDE) {
-            for t in (0..terms).step_by(SIDE) {
-                let (src, dst) = (&self.b[(j + r) * ldb + l + t..], &mut copy[t * ld + r..]);
-                let (rows, columns) = (SIDE.min(columns - r), SIDE.min(terms - t));
-                debug_assert!(reach(rows, columns, ldb) <= src.len() && reach(columns, rows, ld) <= dst.len());
-                // SAFETY: rows of b and columns of `columns` and `0..k`, which `matmul` has checked to be there; there
-                // is room for `terms` rows of `ld`.
-                unsafe { square::transpose(self.isa, rows, columns, (src.as_ptr(), ldb), dst.as_mut_ptr().cast(), ld) };
-            }
-        }
+        let b = &self.b[j * ldb + l..];
+        // The last row may be followed by what `turn` leaves there.
+        assert!(reach(columns, terms, ldb) <= b.len() && terms * ld <= copy.len() && columns <= ld);
+        // SAFETY: rows of b and columns of `columns` and `0..k`, and room for `terms` rows of `ld`.
+        unsafe { square::turn(self.isa, columns, terms, (b.as_ptr(), ldb), (copy.as_mut_ptr().cast(), ld)) };
     }
 }
 
@@ -383,6 +569,7 @@ impl Checked<'_> {
 pub(crate) struct Aligned<const N: usize>(pub [MaybeUninit<f32>; N]);
 
 /// What is copied of a product's operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Copies {
     None,
     B,
@@ -391,6 +578,12 @@ enum Copies {
 
 /// As many terms are copied at a time: longer sums are made in pieces, and a step of a parameter is not made from copies then.
 pub const TERMS: usize = 1024;
+
+/// With no more, the copies are a few pages of the stack.
+const SMALL_TERMS: usize = 64;
+
+/// From so many terms on, tiles ask for the next columns.
+const ASKS: usize = 64;
 
 /// So many numbers are more than a second cache holds.
 const LARGE: usize = 1 << 18;
@@ -442,188 +635,33 @@ pub(crate) fn reach(rows: usize, n: usize, ld: usize) -> usize {
 }
 
 /// Cuts `range` into pieces of nearly equal length, at most `most`; gives their starts and lengths.
-pub(crate) fn even(range: Range<usize>, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+#[inline(always)]
+pub(crate) fn even(range: Range<usize>, most: usize) -> Even {
     let pieces = range.len().div_ceil(most);
     let (each, longer) = (range.len() / pieces.max(1), range.len() % pieces.max(1));
-    (0..pieces).map(move |i| (range.start + i * each + i.min(longer), each + usize::from(i < longer)))
+    Even { start: range.start, pieces, each, longer }
 }
 
-// --------------------------------------------------------------------------------------------------------- column sums
-
-/// What becomes of column sums.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Total {
-    /// They are written.
-    New,
-    /// They go on from what the output holds.
-    Added,
-    /// They are the gradient by which the parameters in the output move.
-    Sgd(Sgd),
+/// Such pieces: the first are the longer ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Even {
+    start: usize,
+    pieces: usize,
+    each: usize,
+    /// How many have one more.
+    longer: usize,
 }
 
-/// out(j) = Σ x(i, j) over the `rows` rows, or what `total` says.
-///
-/// Order: one chain of additions per column, rows ascending, from 0 or from what is stored ([`Total::Added`]).
-///
-/// # Panics
-/// When a slice is shorter than the shape says, or `ld` less than `n`.
-pub fn sum_rows(cpu: &Cpu, rows: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32], total: Total) {
-    assert!(ld >= n && reach(rows, n, ld) <= x.len(), "sum_rows: x has {} numbers, too few for {rows}×{n}", x.len());
-    assert!(out.len() >= n, "sum_rows: the output has {} numbers, not {n}", out.len());
-    sum_columns(cpu, Sums { rows, group: None, ld, x: x.as_ptr(), total }, &mut out[..n]);
-}
+impl Iterator for Even {
+    type Item = (usize, usize);
 
-/// [`sum_rows`] with a partial sum for each `group` rows (an image), so that many rows lose no accuracy.
-///
-/// Order: the partial of a group is one chain of additions from 0, rows ascending; the partials are added in order of the
-/// groups to 0 or to what is stored ([`Total::Added`]). The last group may be shorter.
-///
-/// # Panics
-/// When a slice is shorter than the shape says, `ld` less than `n`, or `group` 0.
-#[allow(clippy::too_many_arguments)]
-pub fn sum_rows_grouped(
-    cpu: &Cpu,
-    rows: usize,
-    group: usize,
-    n: usize,
-    ld: usize,
-    x: &[f32],
-    out: &mut [f32],
-    total: Total,
-) {
-    assert!(group > 0, "sum_rows_grouped: groups of 0 rows");
-    assert!(
-        ld >= n && reach(rows, n, ld) <= x.len(),
-        "sum_rows_grouped: x has {} numbers, too few for {rows}×{n}",
-        x.len()
-    );
-    assert!(out.len() >= n, "sum_rows_grouped: the output has {} numbers, not {n}", out.len());
-    sum_columns(cpu, Sums { rows, group: Some(group), ld, x: x.as_ptr(), total }, &mut out[..n]);
-}
-
-/// Rows to be summed.
-#[derive(Clone, Copy)]
-struct Sums {
-    rows: usize,
-    /// Rows of a partial sum; None: there are none, the one chain starts from the output.
-    group: Option<usize>,
-    ld: usize,
-    x: *const f32,
-    total: Total,
-}
-
-// SAFETY: the pointer is to a slice that the caller of the sums holds shared for as long as they run.
-unsafe impl Sync for Sums {}
-
-impl Sums {
-    fn after(&self, j: usize) -> Sums {
-        Sums { x: self.x.wrapping_add(j), ..*self }
-    }
-}
-
-/// The columns from `s.x` on, as many as `out` has. The callers have checked that all rows reach so far.
-fn sum_columns(cpu: &Cpu, s: Sums, out: &mut [f32]) {
-    let work = Work::Bytes(s.rows.saturating_mul(out.len()).saturating_mul(4));
-    let out = Output::new(out);
-    // Not fewer columns than a few cache lines of each row.
-    cpu.pool.split(work, out.len(), 64, |columns| {
-        // SAFETY: `split` gives disjoint ranges; each row has these columns, as the callers have checked.
-        unsafe { sums(cpu.isa, &s.after(columns.start), out.slice(columns)) };
-    });
-}
-
-by_lanes! {
-    /// # Safety
-    /// Each row has at least `out.len()` numbers.
-    fn sums(s: &Sums, out: &mut [f32]) = sums_of_all
-}
-
-/// # Safety
-/// As [`sums`], where the instruction set is there.
-#[inline(always)]
-unsafe fn sums_of_all<V: Lanes>(s: &Sums, out: &mut [f32]) {
-    let (n, out) = (out.len(), out.as_mut_ptr());
-    let mut j = 0;
-    // SAFETY: columns below `n`.
-    unsafe {
-        while n - j >= 4 * V::N {
-            sums_of::<V, 4, false>(s, out, j, V::N);
-            j += 4 * V::N;
-        }
-        while n - j >= V::N {
-            sums_of::<V, 1, false>(s, out, j, V::N);
-            j += V::N;
-        }
-        if j < n {
-            sums_of::<V, 1, true>(s, out, j, n - j);
-        }
-    }
-}
-
-/// `W` vectors of columns from `j` on; the one has the first `last` lanes when `PART`.
-///
-/// # Safety
-/// As [`sums_of_all`]; `out` has these columns.
-#[inline(always)]
-unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mut f32, j: usize, last: usize) {
-    // SAFETY: the caller's promises.
-    unsafe {
-        let load = |p: *const f32, w: usize| {
-            let p = p.wrapping_add(j + w * V::N);
-            if PART { V::load_first(p, last) } else { V::load(p) }
-        };
-        let mut total = [V::splat(0.0); W];
-        if s.total == Total::Added {
-            total = std::array::from_fn(|w| load(out, w));
-        }
-        match s.group {
-            None => {
-                for i in 0..s.rows {
-                    for (w, total) in total.iter_mut().enumerate() {
-                        *total = total.add(load(s.x.wrapping_add(i * s.ld), w));
-                    }
-                }
-            }
-            Some(group) => {
-                // Four partials at a time: each addition of a chain waits for the last one.
-                let mut first = 0;
-                while (s.rows - first) / 4 >= group {
-                    let mut partials = [[V::splat(0.0); W]; 4];
-                    for i in first..first + group {
-                        for (g, partial) in partials.iter_mut().enumerate() {
-                            for (w, partial) in partial.iter_mut().enumerate() {
-                                *partial = partial.add(load(s.x.wrapping_add((i + g * group) * s.ld), w));
-                            }
-                        }
-                    }
-                    for partial in partials {
-                        total = std::array::from_fn(|w| total[w].add(partial[w]));
-                    }
-                    first += 4 * group;
-                }
-                while first < s.rows {
-                    let end = s.rows.min(first + group);
-                    let mut partial = [V::splat(0.0); W];
-                    for i in first..end {
-                        for (w, partial) in partial.iter_mut().enumerate() {
-                            *partial = partial.add(load(s.x.wrapping_add(i * s.ld), w));
-                        }
-                    }
-                    total = std::array::from_fn(|w| total[w].add(partial[w]));
-                    first = end;
-                }
-            }
-        }
-        if let Total::Sgd(sgd) = s.total {
-            // Not by `from_fn`, which is not compiled for the instruction set.
-            for (w, total) in total.iter_mut().enumerate() {
-                *total = sgd.step(load(out, w), *total);
-            }
-        }
-        for (w, total) in total.into_iter().enumerate() {
-            let p = out.wrapping_add(j + w * V::N);
-            if PART { total.store_first(p, last) } else { total.store(p) }
-        }
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        self.pieces = self.pieces.checked_sub(1)?;
+        let (start, len) = (self.start, self.each + usize::from(self.longer > 0));
+        self.longer = self.longer.saturating_sub(1);
+        self.start += len;
+        Some((start, len))
     }
 }
 
@@ -632,7 +670,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Pool;
     use crate::math::testing::{cases, running, shape_is};
-    use crate::optim::sgd;
+    use crate::optim::{Sgd, sgd};
     use crate::tile::ROWS;
 
     /// Numbers for the tests of this crate's products: in [-1, 1], some of them 0, the others with all their digits (sums of
@@ -793,7 +831,7 @@ pub(crate) mod tests {
 
     /// Steps of a random size for a gradient that is `f` of an output of zeros: with `Sgd`, `f` is to move the parameters in its
     /// output as [`sgd`] does by that gradient, and the numbers between rows of `n`, `ld` apart, are to stay.
-    fn check_step(
+    pub(crate) fn check_step(
         machines: &[Cpu],
         numbers: &mut Numbers,
         (n, ld): (usize, usize),
@@ -936,11 +974,17 @@ pub(crate) mod tests {
                     if is_step && (transposed_b || k > TERMS) {
                         continue;
                     }
+                    let from = match start {
+                        Start::Zero => Begin::Zero,
+                        Start::Row(row) => Begin::Row(row.as_ptr()),
+                        Start::Stored => Begin::Stored,
+                    };
                     let run = |copies: Copies| {
                         let mut c = stored.clone();
                         let out = &Output::new(&mut c);
-                        let product = Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, start, end };
-                        product.make(0..m, 0..n, copies);
+                        let product = Checked { isa: cpu.isa, p: &p, a: &a, b: &b, out, from, end };
+                        let way = Way { few: false, copies, ..Way::new(cpu.isa, &p, 0..m, 0..n) };
+                        product.block(0..m, 0..n, &way);
                         c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                     };
                     let copied = run(Copies::B);
@@ -964,54 +1008,6 @@ pub(crate) mod tests {
             assert!(c[0].is_nan());
             assert_eq!((c[1].to_bits(), c[2].to_bits()), (0, 0));
         }
-    }
-
-    /// Both sums of the columns of one shape against their order, on all machines.
-    fn check_sums(machines: &[Cpu], numbers: &mut Numbers, rows: usize, group: usize, n: usize) {
-        let ld = n + numbers.pick(0..9);
-        shape_is(&(rows, group, n, ld));
-        let x = numbers.rows(rows, n, ld, f32::NAN);
-        let stored = numbers.rows(1, n, n, 0.0);
-        for total in [Total::New, Total::Added] {
-            let start = |j: usize| if total == Total::Added { stored[j] } else { 0.0 };
-            let sums = same_bits(machines, "sum_rows", |cpu| {
-                let mut out = stored.clone();
-                sum_rows(cpu, rows, n, ld, &x, &mut out, total);
-                out
-            });
-            let chain = |j: usize, from: f32, rows: Range<usize>| rows.fold(from, |sum, i| sum + x[i * ld + j]);
-            (0..n).for_each(|j| assert_eq!(sums[j].to_bits(), chain(j, start(j), 0..rows).to_bits()));
-            let sums = same_bits(machines, "sum_rows_grouped", |cpu| {
-                let mut out = stored.clone();
-                sum_rows_grouped(cpu, rows, group, n, ld, &x, &mut out, total);
-                out
-            });
-            for (j, sum) in sums.iter().enumerate() {
-                let partials = (0..rows).step_by(group).map(|g| chain(j, 0.0, g..rows.min(g + group)));
-                assert_eq!(sum.to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
-            }
-        }
-        check_step(machines, numbers, (n, n), &stored, "sum_rows", |cpu, sgd, out| {
-            sum_rows(cpu, rows, n, ld, &x, out, sgd.map_or(Total::New, Total::Sgd));
-        });
-        check_step(machines, numbers, (n, n), &stored, "sum_rows_grouped", |cpu, sgd, out| {
-            sum_rows_grouped(cpu, rows, group, n, ld, &x, out, sgd.map_or(Total::New, Total::Sgd));
-        });
-    }
-
-    #[test]
-    fn column_sums_are_chains() {
-        let (machines, mut numbers) = (machines(), Numbers::new(4));
-        for (rows, group, n) in
-            [(1, 1, 1), (20, 7, 25), (50, 50, 2), (9, 4, 64), (33, 11, 200), (0, 3, 5), (3000, 49, 131), (2000, 9, 70)]
-        {
-            check_sums(&machines, &mut numbers, rows, group, n);
-        }
-        cases("sum_rows", 100, |seed| {
-            let mut numbers = Numbers::new(seed.into());
-            let (rows, group, n) = (numbers.pick(0..60), numbers.pick(1..15), numbers.pick(1..100));
-            check_sums(&machines, &mut numbers, rows, group, n);
-        });
     }
 
     #[test]

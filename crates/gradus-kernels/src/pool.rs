@@ -264,6 +264,9 @@ impl Pool {
 
     /// Splits `0..items` into ranges of `grain` or more items and runs `f` on each, over the threads where it pays.
     pub(crate) fn split(&self, work: Work, items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
+        if self.workers.is_empty() {
+            return f(0..items);
+        }
         match work.parts(self.threads()).min(items / grain.max(1)).max(1) {
             1 => f(0..items),
             parts => self.run(parts, &|i| f(share(items, grain, i, parts))),
@@ -352,7 +355,7 @@ const LARGE: usize = 500_000;
 
 impl Work {
     /// How many parts pay, on so many threads.
-    fn parts(self, threads: usize) -> usize {
+    pub(crate) fn parts(self, threads: usize) -> usize {
         // A core does 100 GFLOP/s and moves 40 GB/s, or thereabouts: half of that from memory, twice as much in its caches.
         let nanoseconds = match self {
             Work::Flops(n) => n / 100,

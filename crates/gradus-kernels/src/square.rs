@@ -3,6 +3,8 @@
 use crate::Isa;
 use crate::isa::Level;
 use crate::math::{Lanes, check};
+#[cfg(target_arch = "x86_64")]
+use crate::tile::COLUMNS;
 
 /// The side of a square.
 pub(crate) const SIDE: usize = 16;
@@ -45,6 +47,33 @@ pub(crate) unsafe fn transpose(isa: Isa, rows: usize, cols: usize, src: impl Row
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => x86::avx2(rows, cols, src, dst, ldd),
             Level::Portable => plain(0..rows, 0..cols, src, dst, ldd),
+        }
+    }
+}
+
+/// The same for a matrix of any size, whose rows are `src.1` apart, those of the target `dst.1`. May write anything past the `rows` in
+/// the target, up to the next multiple of [`SIDE`] that lies within `dst.1`.
+///
+/// # Safety
+/// The `rows` rows of `cols` numbers can be read, the `cols` rows at `dst` written, and what follows them as said; they overlap
+/// nothing else, and no other thread uses them.
+pub(crate) unsafe fn turn(isa: Isa, rows: usize, cols: usize, src: (*const f32, usize), dst: (*mut f32, usize)) {
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() == Level::Avx512 {
+        // SAFETY: as in `transpose`.
+        // A distance that is known saves a third of the instructions; that of a tile's columns is the one that matters.
+        return unsafe {
+            match dst.1 {
+                COLUMNS => x86::turn::<COLUMNS>(rows, cols, src, dst),
+                _ => x86::turn::<0>(rows, cols, src, dst),
+            }
+        };
+    }
+    for r in (0..rows).step_by(SIDE) {
+        for c in (0..cols).step_by(SIDE) {
+            let (from, to) = (src.0.wrapping_add(r * src.1 + c), dst.0.wrapping_add(c * dst.1 + r));
+            // SAFETY: a square of what the caller promises.
+            unsafe { transpose(isa, SIDE.min(rows - r), SIDE.min(cols - c), (from, src.1), to, dst.1) };
         }
     }
 }
@@ -99,11 +128,54 @@ mod x86 {
 
     use super::{Rows, SIDE, plain};
 
-    /// Writes `written` numbers of each row of the target: zeros past the `rows`. `WHOLE` where rows, columns and `written` are
+    /// [`super::turn`], where `LDD` is `ldd` or 0.
+    ///
+    /// # Safety
+    /// As there, with AVX-512.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub(super) unsafe fn turn<const LDD: usize>(
+        rows: usize,
+        cols: usize,
+        (src, lds): (*const f32, usize),
+        (dst, ldd): (*mut f32, usize),
+    ) {
+        let ldd = if LDD > 0 { LDD } else { ldd };
+        for r in (0..rows).step_by(SIDE) {
+            let (some, from) = (SIDE.min(rows - r), src.wrapping_add(r * lds));
+            let whole = cols >= SIDE && r + SIDE <= ldd;
+            if !whole {
+                let written = if r + SIDE <= ldd { SIDE } else { some };
+                for c in (0..cols).step_by(SIDE) {
+                    let (from, to) = ((from.wrapping_add(c), lds), dst.wrapping_add(c * ldd + r));
+                    // SAFETY: a square of what the caller promises.
+                    unsafe { avx512::<false>(some, SIDE.min(cols - c), from, to, ldd, written) };
+                }
+                continue;
+            }
+            // Instead of rows that are not there the last one, again; at the end, columns that have been before.
+            let (mut at, mut row) = ([from; SIDE], from);
+            for (i, at) in at.iter_mut().enumerate() {
+                *at = row;
+                row = if i + 1 < some { row.wrapping_add(lds) } else { row };
+            }
+            let mut c = 0;
+            loop {
+                // SAFETY: see above.
+                unsafe { avx512::<true>(SIDE, SIDE, (&at, c), dst.wrapping_add(c * ldd + r), ldd, SIDE) };
+                if c + SIDE >= cols {
+                    break;
+                }
+                c = (c + SIDE).min(cols - SIDE);
+            }
+        }
+    }
+
+    /// Writes `written` numbers of each row of the target, anything past the `rows`. `WHOLE` where rows, columns and `written` are
     /// [`SIDE`].
     ///
     /// # Safety
     /// As [`super::transpose`], with AVX-512, and that many numbers can be written.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub(super) unsafe fn avx512<const WHOLE: bool>(
         rows: usize,
@@ -115,16 +187,18 @@ mod x86 {
     ) {
         let first = |n: usize| ((1u32 << n) - 1) as __mmask16;
         let (read, write) = (first(cols), first(written));
-        // SAFETY: masked lanes are neither read nor written, and rows past the last one are not touched.
+        // SAFETY: masked lanes are neither read nor written; instead of rows past the last one, that is read.
         let load = |r: usize| unsafe {
             match WHOLE {
                 true => _mm512_loadu_ps(src.row(r)),
-                false if r < rows => _mm512_maskz_loadu_ps(read, src.row(r)),
-                false => _mm512_setzero_ps(),
+                false => _mm512_maskz_loadu_ps(read, src.row(r.min(rows - 1))),
             }
         };
         // Four rows become four vectors: of vector j, lane group g holds column 4g + j.
         let four = |r: usize| {
+            if !WHOLE && r >= rows {
+                return [_mm512_setzero_ps(); 4];
+            }
             let [a, b, c, d] = [load(r), load(r + 1), load(r + 2), load(r + 3)].map(|x| _mm512_castps_pd(x));
             let pairs = |x: __m512d, y: __m512d| {
                 let (x, y) = (_mm512_castpd_ps(x), _mm512_castpd_ps(y));

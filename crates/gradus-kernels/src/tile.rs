@@ -115,6 +115,14 @@ pub(crate) enum Begin {
     Stored,
 }
 
+impl Begin {
+    /// For columns from `j` on.
+    #[inline(always)]
+    pub(crate) fn after(self, j: usize) -> Begin {
+        if let Begin::Row(row) = self { Begin::Row(row.wrapping_add(j)) } else { self }
+    }
+}
+
 /// What becomes of a tile's sums.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
@@ -128,6 +136,14 @@ pub(crate) enum End {
     First,
     /// A step of the parameter c, whose gradient is the sum.
     Sgd(Sgd),
+}
+
+impl End {
+    /// Whether it is a function that is too long for the tile's registers: of sums that have been stored.
+    #[inline(always)]
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, End::Map(map) | End::Gradient(map, _) if !matches!(map, Map::Identity | Map::ReLU))
+    }
 }
 
 /// Another array that lies as the output does: a number of it is as far from `there` as the output's from `here`.
@@ -272,16 +288,23 @@ impl<R: TileRows> Tile<'_, R> {
     /// names it, can be read, the rows of `c` written; they overlap nothing else, and no other thread uses them.
     #[inline(always)]
     pub(crate) unsafe fn run(&self, isa: Isa) {
-        // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
-        unsafe {
-            match isa.level() {
-                Level::Portable => portable(self),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => avx2(self),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => avx512(self),
-            }
-        }
+        // SAFETY: the caller's promises; the function is for this size.
+        unsafe { tile_of(isa, self.m, self.n)(self) }
+    }
+}
+
+/// A function that runs tiles of one size.
+pub(crate) type TileOf<R> = unsafe fn(&Tile<'_, R>);
+
+/// The function that runs tiles of `m` rows and `n` columns, for those who run many: it is as unsafe as [`Tile::run`].
+#[inline(always)]
+pub(crate) fn tile_of<R: TileRows>(isa: Isa, m: usize, n: usize) -> TileOf<R> {
+    match isa.level() {
+        Level::Portable => portable(m, n),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2(m, n),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512(m, n),
     }
 }
 
@@ -487,61 +510,64 @@ unsafe fn each<V: Lanes>(
     }
 }
 
-/// Defines the function that runs a tile of any size on one instruction set, with the vector it has for wide rows and the one
-/// for narrow ones.
+/// Defines the function that finds the one for a tile of any size on one instruction set, with the vector it has for wide rows and
+/// the one for narrow ones.
 macro_rules! tiles {
     ($(#[$cfg:meta])? $name:ident, $wide:ty, $narrow:ty, $(#[$feature:meta])?, $($rows:literal)+, $($tall:literal)+) => {
-        /// # Safety
-        /// As [`Tile::run`], where the instruction set is there.
         $(#[$cfg])?
-        unsafe fn $name<A: TileRows>(t: &Tile<A>) {
+        fn $name<A: TileRows>(m: usize, n: usize) -> TileOf<A> {
             /// # Safety
-            /// As [`tile`].
+            /// As [`Tile::run`], where the instruction set is there, for a tile of this size.
             $(#[$feature])?
             unsafe fn wide<A: TileRows, const R: usize, const W: usize, const PART: bool>(t: &Tile<A>) {
                 // SAFETY: the same promises.
-                unsafe { tile::<$wide, A, R, W, PART>(t) }
+                unsafe {
+                    tile::<$wide, A, R, W, PART>(t);
+                    if t.to.is_long() {
+                        mapped(t);
+                    }
+                }
             }
             /// # Safety
-            /// As [`tile`].
+            /// As `wide`.
             $(#[$feature])?
             unsafe fn narrow<A: TileRows, const R: usize>(t: &Tile<A>) {
                 // SAFETY: the same promises.
-                unsafe { tile::<$narrow, A, R, 1, true>(t) }
+                unsafe {
+                    tile::<$narrow, A, R, 1, true>(t);
+                    if t.to.is_long() {
+                        mapped(t);
+                    }
+                }
             }
             /// # Safety
             /// As [`map_tile`].
             $(#[$feature])?
+            #[inline(never)]
             unsafe fn mapped<A: TileRows>(t: &Tile<A>) {
                 // SAFETY: the same promises.
                 unsafe { map_tile::<$wide>(t) }
             }
             let lanes = <$wide as Lanes>::N;
-            let is_narrow = <$narrow as Lanes>::N < lanes && t.n <= <$narrow as Lanes>::N;
-            // SAFETY: the caller's promises.
-            unsafe {
-                match (t.m, is_narrow, t.n > lanes, t.n.is_multiple_of(lanes)) {
-                    (1, .., true) if t.n == 4 * lanes => wide::<A, 1, 4, false>(t),
-                    (1, ..) if t.n > 3 * lanes => wide::<A, 1, 4, true>(t),
-                    (1, .., true) if t.n > 2 * lanes => wide::<A, 1, 3, false>(t),
-                    (1, ..) if t.n > 2 * lanes => wide::<A, 1, 3, true>(t),
-                    $(
-                        ($rows, true, ..) => narrow::<A, $rows>(t),
-                        ($rows, _, true, true) => wide::<A, $rows, 2, false>(t),
-                        ($rows, _, true, false) => wide::<A, $rows, 2, true>(t),
-                        ($rows, _, false, true) => wide::<A, $rows, 1, false>(t),
-                        ($rows, _, false, false) => wide::<A, $rows, 1, true>(t),
-                    )+
-                    $(
-                        ($tall, true, ..) if A::TALL => narrow::<A, $tall>(t),
-                        ($tall, _, false, true) if A::TALL => wide::<A, $tall, 1, false>(t),
-                        ($tall, _, false, false) if A::TALL => wide::<A, $tall, 1, true>(t),
-                    )+
-                    _ => unreachable!("a tile of {} rows and {} columns", t.m, t.n),
-                }
-                if let End::Map(map) | End::Gradient(map, _) = t.to && !matches!(map, Map::Identity | Map::ReLU) {
-                    mapped(t);
-                }
+            let is_narrow = <$narrow as Lanes>::N < lanes && n <= <$narrow as Lanes>::N;
+            match (m, is_narrow, n > lanes, n.is_multiple_of(lanes)) {
+                (1, .., true) if n == 4 * lanes => wide::<A, 1, 4, false>,
+                (1, ..) if n > 3 * lanes => wide::<A, 1, 4, true>,
+                (1, .., true) if n > 2 * lanes => wide::<A, 1, 3, false>,
+                (1, ..) if n > 2 * lanes => wide::<A, 1, 3, true>,
+                $(
+                    ($rows, true, ..) => narrow::<A, $rows>,
+                    ($rows, _, true, true) => wide::<A, $rows, 2, false>,
+                    ($rows, _, true, false) => wide::<A, $rows, 2, true>,
+                    ($rows, _, false, true) => wide::<A, $rows, 1, false>,
+                    ($rows, _, false, false) => wide::<A, $rows, 1, true>,
+                )+
+                $(
+                    ($tall, true, ..) if A::TALL => narrow::<A, $tall>,
+                    ($tall, _, false, true) if A::TALL => wide::<A, $tall, 1, false>,
+                    ($tall, _, false, false) if A::TALL => wide::<A, $tall, 1, true>,
+                )+
+                _ => unreachable!("a tile of {m} rows and {n} columns"),
             }
         }
     };

@@ -13,11 +13,12 @@ use crate::isa::{Level, simd};
 use crate::lanes::Half;
 use crate::lanes::{Lanes, Plain};
 use crate::layout::SAMPLES;
-use crate::matmul::{Total, even, reach};
+use crate::matmul::{even, reach};
 use crate::optim::sgd;
 use crate::pointwise::Map;
 use crate::pool::{Output, Work, Write};
 use crate::square::{self, SIDE};
+use crate::sums::Total;
 use crate::tile::{Ahead, Anywhere, Begin, Chain, End, ROWS, Regular, Tile, TileRows, each_row, map_stored, tile_size};
 use crate::{Cpu, Isa};
 
@@ -374,10 +375,10 @@ mod tests {
     use super::super::{conv2d, conv2d_input_grad, conv2d_weight_grad as plain_weight_grad};
     use super::*;
     use crate::math::testing::{cases, shape_is};
-    use crate::matmul::sum_rows_grouped;
     use crate::matmul::tests::{Numbers, machines, same_bits};
     use crate::optim::Sgd;
     use crate::pointwise::Finish;
+    use crate::sums::sum_rows_grouped;
 
     /// Images whose pixels of `c` channels lie `ld` apart, and `16·c + gap` apart where they are interleaved.
     #[derive(Clone, Copy)]

@@ -28,7 +28,7 @@ pub fn partials(c: &Conv) -> usize {
 }
 
 /// [`max_pool2d_grad`](crate::pooling::max_pool2d_grad), then of each image the partials of
-/// [`conv2d_weight_grad`](super::conv2d_weight_grad), a row for each tap, and of [`sum_rows_grouped`](crate::matmul::sum_rows_grouped),
+/// [`conv2d_weight_grad`](super::conv2d_weight_grad), a row for each tap, and of [`sum_rows_grouped`](crate::sums::sum_rows_grouped),
 /// the last row, each of `c.ldw` numbers; those past the channels are zeros. `dy`, `argmax` and `relu` lie `p.ldy` apart.
 ///
 /// Order: chains from 0 over (row, column) of what was pooled, ascending.
@@ -211,8 +211,8 @@ mod tests {
     use super::*;
     use crate::math::testing::{cases, shape_is};
     use crate::matmul::tests::{Numbers, machines};
-    use crate::matmul::{Total, sum_rows, sum_rows_grouped};
     use crate::pooling::max_pool2d_grad;
+    use crate::sums::{Total, sum_rows, sum_rows_grouped};
 
     #[test]
     fn it_is_one_after_the_other() {

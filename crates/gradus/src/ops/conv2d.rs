@@ -15,8 +15,8 @@
 use gradus_kernels::Span;
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
 use gradus_kernels::layout::{Transpose, add_border, transpose};
-use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pointwise::Finish;
+use gradus_kernels::sums::sum_rows;
 
 use super::conv2d_pooled::{Pooled, PooledGrad};
 use super::{Alike, Case, Cost, Map, Op, Window};

@@ -4,8 +4,8 @@
 use gradus_kernels::conv::Conv;
 use gradus_kernels::conv::pooled::{can_pool, conv2d_max_pool2d};
 use gradus_kernels::conv::pooled_grad::{can_pool_grad, conv2d_max_pool2d_grad, partials};
-use gradus_kernels::matmul::sum_rows;
 use gradus_kernels::pooling;
+use gradus_kernels::sums::sum_rows;
 
 use super::conv2d::{Conv2d, Sizes, WeightGrad, bordered, of_bordered, with_border};
 use super::sum::SumGrad;

@@ -7,7 +7,7 @@
 
 use gradus_kernels::{loss, reduce};
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, LossKind, Op};
 use crate::exec::cpu::Lower;
 use crate::losses::Reduction;
 use crate::program::{Emit, Value};
@@ -18,7 +18,7 @@ impl Emit<'_> {
     pub fn cross_entropy(&mut self, reduction: Reduction, x: Value, t: Value) -> (Value, Value) {
         let y = self.single(&self.name(""), &[]);
         let excess = self.batched_like(&self.name("excess"), x);
-        self.op(CrossEntropy { reduction }, &[x, t], &[y, excess]);
+        self.op(CrossEntropy { reduction, gradient: None }, &[x, t], &[y, excess]);
         (y, excess)
     }
 
@@ -33,12 +33,15 @@ impl Emit<'_> {
 #[derive(Debug)]
 struct CrossEntropy {
     reduction: Reduction,
+    /// The weight of the gradient that it writes instead of the excess.
+    gradient: Option<f64>,
 }
 
 impl Op for CrossEntropy {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let ([x, t], name) = (r, self.reduction.name()) else { unreachable!("two operands") };
-        format!("{} = {name} cross_entropy({x}, {t});  {} = softmax({x})·Σ {t} − {t}", w[0], w[1])
+        let factor = self.gradient.map_or(String::new(), |weight| self.reduction.factor_text(weight, "B"));
+        format!("{} = {name} cross_entropy({x}, {t});  {} = {factor}(softmax({x})·Σ {t} − {t})", w[0], w[1])
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -47,10 +50,11 @@ impl Op for CrossEntropy {
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let n = case.reads[0].dims[0];
+        let factor = self.gradient.map_or(1.0, |weight| weight * self.reduction.factor(case.batch()));
         let mut sum = 0.0;
         for ((x, t), excess) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
             let (log_sum, total) = (super::softmax::row(x, excess), t.iter().sum::<f64>());
-            excess.iter_mut().zip(t).for_each(|(p, t)| *p = *p * total - t);
+            excess.iter_mut().zip(t).for_each(|(p, t)| *p = factor * (*p * total - t));
             // A class that cannot be (−∞) costs nothing where nothing is wanted of it.
             sum += x.iter().zip(t).filter(|(_, t)| **t != 0.0).map(|(x, t)| t * (log_sum - x)).sum::<f64>();
         }
@@ -67,13 +71,21 @@ impl Op for CrossEntropy {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, t, y, excess, rows) = (l.read(0), l.read(1), l.write(0), l.write(1), l.scratch());
-        let (n, ld, reduction) = (x.layout.n, x.layout.ld, self.reduction);
+        let (n, ld, reduction, gradient) = (x.layout.n, x.layout.ld, self.reduction, self.gradient);
         l.kernel([x.span, t.span], [rows, y.span, excess.span], [], [], move |run, s| {
             let [rows, y, excess] = s.write;
             let (from, to) = (run.step.before, run.step.before + run.batch());
-            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], excess, &mut rows[from..to]);
+            let factor = gradient.map_or(1.0, |weight| (weight * reduction.factor(run.whole())) as f32);
+            let here = &mut rows[from..to];
+            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], factor, excess, here);
             y[0] = reduce::sum(run.cpu, &rows[..to]) * reduction.factor(run.whole()) as f32;
         });
+    }
+
+    fn with_gradient(&self, gradient: Kind, _: &Case) -> Option<Box<dyn Op>> {
+        let Kind::LossGrad { loss: LossKind::CrossEntropy, reduction, weight } = gradient else { return None };
+        let alone = self.gradient.is_none() && reduction == self.reduction;
+        alone.then(|| Box::new(CrossEntropy { reduction, gradient: Some(weight) }) as Box<dyn Op>)
     }
 }
 
@@ -95,6 +107,10 @@ impl Op for Grad {
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let factor = self.weight * self.reduction.factor(case.batch());
         w[0].iter_mut().zip(r[0]).for_each(|(dx, excess)| *dx = factor * excess);
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::LossGrad { loss: LossKind::CrossEntropy, reduction: self.reduction, weight: self.weight }
     }
 
     fn lower(&self, l: &mut Lower<'_>) {

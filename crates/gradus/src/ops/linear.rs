@@ -8,8 +8,9 @@
 //! inputs along the lanes: its product turns a few columns of W at a time into rows. With few outputs it is the other way
 //! round: W lies as (O, I), and forward turns it.
 
-use gradus_kernels::matmul::{LARGE_TRANSPOSED, Product, Start, TERMS, Total, matmul};
+use gradus_kernels::matmul::{LARGE_TRANSPOSED, Matmul, Product, Start, TERMS};
 use gradus_kernels::pointwise::Finish;
+use gradus_kernels::sums::Total;
 
 use super::{Case, Cost, Map, Op};
 use crate::exec::cpu::Lower;
@@ -86,23 +87,16 @@ impl Op for Linear {
         // A weight that is turned has no padding beside its outputs.
         let n = if transposed_b { y.layout.n } else { y.layout.columns() };
         let (k, map) = (x.layout.n, self.map);
-        let product = move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, transposed_b, ldc: ly };
+        let matmul = Matmul::new(move |m| Product { m, n, k, rsa: lx, csa: 1, ldb: lw, transposed_b, ldc: ly });
         if l.reads() == 3 {
             let b = l.read(2);
             l.kernel([x.span, w.span, b.span], [y.span], [], [], move |run, s| {
-                matmul(
-                    run.cpu,
-                    &product(run.batch()),
-                    s.read[0],
-                    s.read[1],
-                    s.write[0],
-                    Start::Row(&s.read[2][..n]),
-                    map,
-                );
+                let ([x, w, b], [y]) = (s.read, s.write);
+                matmul.run(run.cpu, run.batch(), x, w, y, Start::Row(&b[..n]), map);
             });
         } else {
             l.kernel([x.span, w.span], [y.span], [], [], move |run, s| {
-                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Zero, map);
+                matmul.run(run.cpu, run.batch(), s.read[0], s.read[1], s.write[0], Start::Zero, map);
             });
         }
     }
@@ -148,19 +142,19 @@ impl Op for WeightGrad {
         let (i, o) = (x.layout.n, dy.layout.n);
         let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
         let turned = dw.layout.turned;
+        let matmul = Matmul::new(move |k| match turned {
+            // dW stored (I, O): row i is Σ_s x(s, i)·dy(s, ·).
+            false => Product { m: i, n: o, k, rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw },
+            // (O, I): row o is Σ_s dy(s, o)·x(s, ·).
+            true => Product { m: o, n: i, k, rsa: 1, csa: ly, ldb: lx, transposed_b: false, ldc: lw },
+        });
         l.kernel([x.span, dy.span], [dw.span, gradient.parameter], [], [], move |run, s| {
-            let ([mut a, mut b], [dw, w]) = (s.read, s.write);
-            // dW stored (I, O): row k is Σ_s x(s, k)·dy(s, ·).
-            let mut p = Product { m: i, n: o, k: run.batch(), rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw };
-            if turned {
-                // (O, I): row j is Σ_s dy(s, j)·x(s, ·).
-                p = Product { m: o, n: i, csa: ly, ldb: lx, ..p };
-                (a, b) = (b, a);
-            }
+            let ([x, dy], [dw, w]) = (s.read, s.write);
+            let (a, b) = if turned { (dy, x) } else { (x, dy) };
             match gradient.total(run) {
-                Total::New => matmul(run.cpu, &p, a, b, dw, Start::Zero, Map::Identity),
-                Total::Added => matmul(run.cpu, &p, a, b, dw, Start::Stored, Map::Identity),
-                Total::Sgd(sgd) => matmul(run.cpu, &p, a, b, w, Start::Zero, Finish::Sgd(sgd)),
+                Total::New => matmul.run(run.cpu, run.batch(), a, b, dw, Start::Zero, Map::Identity),
+                Total::Added => matmul.run(run.cpu, run.batch(), a, b, dw, Start::Stored, Map::Identity),
+                Total::Sgd(sgd) => matmul.run(run.cpu, run.batch(), a, b, w, Start::Zero, Finish::Sgd(sgd)),
             }
         });
     }
@@ -197,17 +191,17 @@ impl Op for InputGrad {
         let transposed_b = !w.layout.turned;
         let n = if transposed_b { dx.layout.n } else { dx.layout.columns() };
         let k = dy.layout.n;
-        let product = move |m| Product { m, n, k, rsa: ly, csa: 1, ldb: lw, transposed_b, ldc: lx };
+        let matmul = Matmul::new(move |m| Product { m, n, k, rsa: ly, csa: 1, ldb: lw, transposed_b, ldc: lx });
         let map = self.map;
         if l.reads() == 3 {
             let y = l.read(2);
             l.kernel([dy.span, w.span, y.span], [dx.span], [], [], move |run, s| {
                 let ([dy, w, y], [dx]) = (s.read, s.write);
-                matmul(run.cpu, &product(run.batch()), dy, w, dx, Start::Zero, Finish::Gradient(map, y));
+                matmul.run(run.cpu, run.batch(), dy, w, dx, Start::Zero, Finish::Gradient(map, y));
             });
         } else {
             l.kernel([dy.span, w.span], [dx.span], [], [], move |run, s| {
-                matmul(run.cpu, &product(run.batch()), s.read[0], s.read[1], s.write[0], Start::Zero, map);
+                matmul.run(run.cpu, run.batch(), s.read[0], s.read[1], s.write[0], Start::Zero, map);
             });
         }
     }

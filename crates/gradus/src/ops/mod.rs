@@ -11,6 +11,7 @@ use std::fmt::Debug;
 
 use crate::exec::Step;
 use crate::exec::cpu::Lower;
+use crate::losses::Reduction;
 #[cfg(doc)]
 use crate::program::Emit;
 use crate::program::{Info, Value};
@@ -128,6 +129,17 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
+    /// The same loss, which writes its gradient too, where one kernel can do both with the same bits: in the place of what else it
+    /// writes. The gradient is a [`Kind::LossGrad`].
+    fn with_gradient(&self, _gradient: Kind, _case: &Case) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The same op, of labels instead of the numbers `on` and `off` that [`Kind::OneHot`] has made of them.
+    fn of_labels(&self, _on: f64, _off: f64) -> Option<Box<dyn Op>> {
+        None
+    }
+
     /// The same op, of several values that are side by side, instead of one that a concatenation has made of them.
     fn of_parts(&self) -> Option<Box<dyn Op>> {
         None
@@ -142,6 +154,22 @@ pub trait Op: Debug + Send + Sync {
 /// What other ops can do along with their own work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// The gradient of a loss, from the same operands or from what the loss has written beside the number.
+    LossGrad {
+        /// The loss.
+        loss: LossKind,
+        /// How it is reduced.
+        reduction: Reduction,
+        /// Its weight.
+        weight: f64,
+    },
+    /// Labels as one-hot vectors, or 0 and 1 as one number.
+    OneHot {
+        /// The number at the label.
+        on: f64,
+        /// The others.
+        off: f64,
+    },
     /// A function of every number.
     Map(Map),
     /// The gradient of one, from (y, dy).
@@ -173,6 +201,15 @@ pub enum Kind {
     },
     /// Something else.
     Other,
+}
+
+/// A loss that can be made along with its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossKind {
+    /// Of a difference.
+    Difference(Difference),
+    /// The cross entropy of a softmax.
+    CrossEntropy,
 }
 
 /// Which images of an op must lie in memory alike, pixel for pixel.

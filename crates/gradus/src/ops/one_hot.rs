@@ -4,7 +4,7 @@
 
 use gradus_kernels::loss::one_hot;
 
-use super::{Case, Cost, Op};
+use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::Lower;
 use crate::program::{Emit, Value};
 
@@ -52,14 +52,11 @@ impl Op for OneHot {
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        let n = case.writes[0].dims[0];
-        for s in 0..case.batch() {
-            let label = r[0][s] as usize;
-            for j in 0..n {
-                let here = if n == 1 { label == 1 } else { label == j };
-                w[0][s * n + j] = if here { self.on } else { self.off };
-            }
-        }
+        one_hot_rows(r[0], case.writes[0].dims[0], self.on, self.off, &mut w[0]);
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::OneHot { on: self.on, off: self.off }
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -76,6 +73,16 @@ impl Op for OneHot {
                 one_hot(run.cpu, labels.len(), n, ld, labels, on, off, s.write[0]);
             }
         });
+    }
+}
+
+/// Labels as rows of `n` numbers.
+pub(super) fn one_hot_rows(labels: &[f64], n: usize, on: f64, off: f64, t: &mut [f64]) {
+    for (row, label) in t.chunks_exact_mut(n).zip(labels) {
+        for (j, t) in row.iter_mut().enumerate() {
+            let here = if n == 1 { *label == 1.0 } else { *label == j as f64 };
+            *t = if here { on } else { off };
+        }
     }
 }
 

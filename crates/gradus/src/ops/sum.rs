@@ -5,7 +5,7 @@
 //! (or 0).
 
 use gradus_kernels::conv::interleaved::sum_samples;
-use gradus_kernels::matmul::{Total, sum_rows, sum_rows_grouped};
+use gradus_kernels::sums::{Total, sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Kind, Op};
 use crate::exec::cpu::{Layout, Lower, lanes, layout};
@@ -67,6 +67,13 @@ impl Op for SumGrad {
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(), l.scratch());
         let Layout { group, n, ld, together, .. } = dy.layout;
+        if (group, together) == (1, 1) {
+            return l.kernel([dy.span], [db.span, gradient.parameter], [], [], move |run, s| {
+                let (total, [db, b]) = (gradient.total(run), s.write);
+                let out = if let Total::Sgd(_) = total { b } else { db };
+                sum_rows(run.cpu, run.batch(), n, ld, s.read[0], out, total);
+            });
+        }
         l.kernel([dy.span], [db.span, gradient.parameter, partials], [], [], move |run, s| {
             let ([dy], [db, b, partials], batch, total) = (s.read, s.write, run.batch(), gradient.total(run));
             let out = if let Total::Sgd(_) = total { b } else { db };
@@ -76,9 +83,6 @@ impl Op for SumGrad {
                     sum_rows(run.cpu, group, ld, ld, &dy[i * group * ld..], partial, Total::New);
                 });
                 return sum_samples(run.cpu, batch, 1, n, partials, n, out, total);
-            }
-            if group == 1 {
-                return sum_rows(run.cpu, batch, n, ld, dy, out, total);
             }
             if run.cpu.pool.threads() == 1 {
                 return sum_rows_grouped(run.cpu, batch * group, group, n, ld, dy, out, total);

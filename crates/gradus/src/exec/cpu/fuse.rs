@@ -15,6 +15,7 @@ pub(super) fn fused(program: &Program, batch: usize) -> Vec<Node> {
     concatenations(program, &mut nodes);
     narrowings(program, &mut nodes);
     functions_of_vectors(program, &mut nodes);
+    losses(program, &mut nodes, batch);
     nodes
 }
 
@@ -204,5 +205,37 @@ fn functions_of_vectors(program: &Program, nodes: &mut Vec<Node>) {
         let mut gone: Vec<usize> = parts.into_iter().map(|(.., gradient)| gradient).collect();
         gone.sort_unstable();
         gone.into_iter().rev().for_each(|i| drop(nodes.remove(i)));
+    }
+}
+
+/// Puts the gradient of a loss into the loss, and what makes numbers of labels for the two.
+fn losses(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
+    let readers = readers(program, nodes);
+    let alone = |values: &[Value]| values.iter().all(|v| readers[v.index()] == 1);
+    for gradient in (0..nodes.len()).rev() {
+        let kind = nodes[gradient].op.kind();
+        if !matches!(kind, Kind::LossGrad { .. }) {
+            continue;
+        }
+        let reads = nodes[gradient].reads.clone();
+        // Of the operands of the loss, or of what it writes beside the number for its gradient alone.
+        let is_of = |n: &Node| n.reads == reads || n.writes.get(1..) == Some(&reads[..]) && alone(&reads);
+        let of = nodes[..gradient].iter().enumerate().filter(|(_, n)| is_of(n));
+        let case = |n: &Node| n.op.with_gradient(kind, &n.case(program, Step::of(batch)));
+        let Some((loss, op)) = of.filter_map(|(i, n)| Some((i, case(n)?))).next() else { continue };
+        let dx = nodes.remove(gradient).writes[0];
+        nodes[loss].op = Arc::from(op);
+        nodes[loss].writes.truncate(1);
+        nodes[loss].writes.push(dx);
+        // Its numbers are for nobody else then.
+        let numbers = nodes[loss].reads[1];
+        let Some(hot) = nodes.iter().position(|n| n.writes == [numbers]) else { continue };
+        let Kind::OneHot { on, off } = nodes[hot].op.kind() else { continue };
+        let others = nodes.iter().enumerate().any(|(i, n)| i != loss && n.reads.contains(&numbers));
+        if let Some(op) = nodes[loss].op.of_labels(on, off).filter(|_| !others) {
+            nodes[loss].op = Arc::from(op);
+            nodes[loss].reads[1] = nodes[hot].reads[0];
+            nodes.remove(hot);
+        }
     }
 }

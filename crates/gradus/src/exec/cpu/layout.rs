@@ -141,9 +141,33 @@ impl Layout {
         out: &mut [f32],
         convert: impl Fn(T) -> f32,
     ) {
-        for j in 0..self.n {
-            for (i, out) in out.chunks_exact_mut(self.ld).enumerate() {
-                out[j] = convert(sample(i)[j]);
+        /// A number that the compiler knows makes single moves of it.
+        #[inline(always)]
+        fn rows<'a, T: Copy + 'a, const N: usize>(
+            ld: usize,
+            sample: impl Fn(usize) -> &'a [T],
+            out: &mut [f32],
+            convert: impl Fn(T) -> f32,
+        ) {
+            for (i, out) in out.chunks_exact_mut(ld).enumerate() {
+                let (out, x) = (out.first_chunk_mut::<N>(), sample(i).first_chunk::<N>());
+                let (out, x) = out.zip(x).expect("a sample of a row's numbers");
+                for (out, x) in out.iter_mut().zip(x) {
+                    *out = convert(*x);
+                }
+            }
+        }
+        match self.n {
+            1 => rows::<T, 1>(self.ld, sample, out, convert),
+            2 => rows::<T, 2>(self.ld, sample, out, convert),
+            3 => rows::<T, 3>(self.ld, sample, out, convert),
+            4 => rows::<T, 4>(self.ld, sample, out, convert),
+            n => {
+                for (i, out) in out.chunks_exact_mut(self.ld).enumerate() {
+                    for (out, x) in out[..n].iter_mut().zip(sample(i)) {
+                        *out = convert(*x);
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What an op sees while it is lowered: where its operands lie, and where to put its kernels.
 
-use gradus_kernels::matmul::Total;
 use gradus_kernels::optim::Sgd;
+use gradus_kernels::sums::Total;
 use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Region, Slices, Span};
 
 use super::layout::Layout;

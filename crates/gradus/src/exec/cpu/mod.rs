@@ -97,11 +97,14 @@ impl Loaded {
                     Target::Classes { labels, .. } => {
                         let labels = labels.as_slice().expect("standard order");
                         let all = &mut self.ints[place.ints.start..][..batch.len() * size];
-                        for (row, out) in all.chunks_exact_mut(size.max(1)).enumerate() {
-                            // One label, mostly: no call for the copy of a number.
-                            for (out, label) in out.iter_mut().zip(&labels[batch.row(row) * size..]) {
-                                *out = *label;
+                        if size == 1 {
+                            for (row, out) in all.iter_mut().enumerate() {
+                                *out = labels[batch.row(row)];
                             }
+                            continue;
+                        }
+                        for (row, out) in all.chunks_exact_mut(size.max(1)).enumerate() {
+                            out.copy_from_slice(&labels[batch.row(row) * size..][..size]);
                         }
                     }
                 },
@@ -169,7 +172,13 @@ fn lay(
         return interleave(machine, samples, [layout.n, layout.group], sample, all);
     }
     if layout.is_narrow() {
-        return layout.pack_narrow(sample, all, |x| x);
+        // A few numbers each: as much as a call.
+        return layout.pack_narrow(
+            #[inline(always)]
+            |i| &array[row(i) * size + stretch.start..][..stretch.len()],
+            all,
+            |x| x,
+        );
     }
     machine.pool.each_row(GATHER, layout.sample(), all, |i, out| layout.pack(sample(i), out, |x| x));
 }
