@@ -2,25 +2,84 @@
 //!
 //! Sums over a row have the order of [`crate::softmax`].
 
-use crate::Cpu;
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
 use crate::pool::{Read, Write};
 use crate::reduce::{fold_columns, fold_sum, larger};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
 use crate::square::{to_columns, to_rows};
+use crate::{Cpu, Isa};
+
+/// The targets of a loss.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// Numbers, which lie as the outputs do.
+    Numbers(&'a [f32]),
+    /// A label for each row: its column (for a single column, label 1) is to be `on`, the others `off`.
+    Labels {
+        /// One for each row.
+        labels: &'a [u32],
+        /// The number at the label.
+        on: f32,
+        /// The others.
+        off: f32,
+    },
+}
+
+impl Targets<'_> {
+    /// # Panics
+    /// When a slice is too short, or a label is none.
+    #[track_caller]
+    fn check(&self, name: &str, rows: usize, n: usize, ld: usize) {
+        match self {
+            Targets::Numbers(t) => check(name, t.len(), rows, n, ld),
+            Targets::Labels { labels, .. } => {
+                check_out(name, labels.len(), rows);
+                let worst = labels[..rows].iter().fold(0, |worst, label| *label.max(&worst));
+                assert!((worst as usize) < n.max(2), "{name}: label {worst} of {n} columns");
+            }
+        }
+    }
+}
+
+/// [`Targets`] as kernels take them: `LABELS`, or numbers.
+#[derive(Clone, Copy)]
+struct Wanted<'a, const LABELS: bool> {
+    numbers: &'a [f32],
+    labels: &'a [u32],
+    on: f32,
+    off: f32,
+    /// The label of the first column: a single one is that of label 1.
+    first: u32,
+}
+
+impl<const LABELS: bool> Wanted<'_, LABELS> {
+    /// `width` numbers of row `r` from column `j` on, then zeros.
+    #[inline(always)]
+    fn row(&self, r: usize, ld: usize, j: usize, width: usize) -> Lanes {
+        if !LABELS {
+            return load(self.numbers, r * ld + j, width, 0.0);
+        }
+        let (mut t, there) = ([0.0; LANES], mask(width));
+        for l in 0..LANES {
+            let x = if self.labels[r] == self.first + (j + l) as u32 { self.on } else { self.off };
+            t[l] = f32::from_bits(x.to_bits() & there[l]);
+        }
+        t
+    }
+}
 
 simd! {
-    fn cross_entropy_kernel(
-        rows: usize, n: usize, ld: usize, x: &[f32], t: &[f32], factor: f32, excess: &mut [f32], out: &mut [f32],
+    fn cross_entropy_kernel<const LABELS: bool>(
+        rows: usize, n: usize, ld: usize, x: &[f32], t: &Wanted<LABELS>, factor: f32, excess: &mut [f32], out: &mut [f32],
     ) {
         for (r, out) in out.iter_mut().enumerate().take(rows) {
             let (max, sum) = softmax_row(x, r * ld, n, Some(excess));
-            let (log_sum, total) = (log(sum), row_sum(t, r * ld, n));
+            let (log_sum, total) = (log(sum), row_sum(n, #[inline(always)] |j, width| t.row(r, ld, j, width)));
             let mut sums = [0.0; LANES];
             for j in (0..n).step_by(LANES) {
                 let (at, width) = (r * ld + j, LANES.min(n - j));
-                let (x, t, mut p) = (load(x, at, width, 0.0), load(t, at, width, 0.0), load(excess, at, width, 0.0));
+                let (x, t, mut p) = (load(x, at, width, 0.0), t.row(r, ld, j, width), load(excess, at, width, 0.0));
                 for l in 0..LANES {
                     let term = t[l].mul_add(log_sum - (x[l] - max), sums[l]);
                     sums[l] = if t[l] == 0.0 { sums[l] } else { term };
@@ -30,6 +89,17 @@ simd! {
             }
             *out = fold_sum(sums);
         }
+    }
+}
+
+simd! {
+    /// The targets of sixteen rows of `n` columns, in columns.
+    fn label_columns(n: usize, labels: &[u32; LANES], on: f32, off: f32, first: u32, t: &mut [Lanes; LANES]) {
+        one_by_one(n, #[inline(always)] |c| {
+            for r in 0..LANES {
+                t[c][r] = if labels[r] == first + c as u32 { on } else { off };
+            }
+        });
     }
 }
 
@@ -241,7 +311,7 @@ fn check_out(name: &str, len: usize, rows: usize) {
 /// need not add up to 1.
 ///
 /// # Panics
-/// When a slice is too short.
+/// When a slice is too short, or a label is none.
 #[allow(clippy::too_many_arguments)]
 pub fn cross_entropy(
     cpu: &Cpu,
@@ -249,32 +319,66 @@ pub fn cross_entropy(
     n: usize,
     ld: usize,
     x: &[f32],
-    t: &[f32],
+    t: Targets<'_>,
     factor: f32,
     excess: &mut [f32],
     out: &mut [f32],
 ) {
     check("cross_entropy: x", x.len(), rows, n, ld);
-    check("cross_entropy: t", t.len(), rows, n, ld);
+    t.check("cross_entropy: t", rows, n, ld);
     check("cross_entropy: excess", excess.len(), rows, n, ld);
     check_out("cross_entropy: out", out.len(), rows);
     let end = extent(rows, n, ld);
-    let (x, t) = (Read(&x[..end], ld), Read(&t[..end], ld));
-    let arrays = (x, t, Write::new(&mut excess[..end], ld), Write::new(&mut out[..rows], 1));
-    cpu.pool.split_rows(EFFORT, rows, 1, arrays, |rows, (x, t, excess, out)| {
-        if n > LANES {
-            return cross_entropy_kernel(cpu.isa, rows.len(), n, ld, x, t, factor, excess, out);
+    let (x, excess, out) = (Read(&x[..end], ld), Write::new(&mut excess[..end], ld), Write::new(&mut out[..rows], 1));
+    let first = u32::from(n == 1);
+    match t {
+        Targets::Numbers(t) => {
+            let arrays = (x, Read(&t[..end], ld), excess, out);
+            cpu.pool.split_rows(EFFORT, rows, 1, arrays, |_, (x, numbers, excess, out)| {
+                let t = Wanted::<false> { numbers, labels: &[], on: 0.0, off: 0.0, first };
+                cross_entropy_rows(cpu.isa, n, ld, x, &t, factor, excess, out);
+            });
         }
-        let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
-        for (i, out) in out.chunks_mut(LANES).enumerate() {
-            let (rows, at) = (out.len(), i * LANES * ld);
-            to_columns(cpu.isa, &x[at..], rows, n, ld, &mut xs);
-            to_columns(cpu.isa, &t[at..], rows, n, ld, &mut ts);
-            let costs = cross_entropy_columns(cpu.isa, n, factor, &mut xs, &mut ts);
-            to_rows(cpu.isa, &xs, rows, n, ld, &mut excess[at..]);
-            out.copy_from_slice(&costs[..rows]);
+        Targets::Labels { labels, on, off } => {
+            let arrays = (x, Read(&labels[..rows], 1), excess, out);
+            cpu.pool.split_rows(EFFORT, rows, 1, arrays, |_, (x, labels, excess, out)| {
+                let t = Wanted::<true> { numbers: &[], labels, on, off, first };
+                cross_entropy_rows(cpu.isa, n, ld, x, &t, factor, excess, out);
+            });
         }
-    });
+    }
+}
+
+/// As many rows as `out` has numbers.
+#[allow(clippy::too_many_arguments)]
+fn cross_entropy_rows<const LABELS: bool>(
+    isa: Isa,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &Wanted<LABELS>,
+    factor: f32,
+    excess: &mut [f32],
+    out: &mut [f32],
+) {
+    if n > LANES {
+        return cross_entropy_kernel(isa, out.len(), n, ld, x, t, factor, excess, out);
+    }
+    let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let (rows, at) = (out.len(), i * LANES * ld);
+        to_columns(isa, &x[at..], rows, n, ld, &mut xs);
+        if LABELS {
+            let (mut labels, here) = ([0; LANES], &t.labels[i * LANES..][..rows]);
+            labels[..rows].copy_from_slice(here);
+            label_columns(isa, n, &labels, t.on, t.off, t.first, &mut ts);
+        } else {
+            to_columns(isa, &t.numbers[at..], rows, n, ld, &mut ts);
+        }
+        let costs = cross_entropy_columns(isa, n, factor, &mut xs, &mut ts);
+        to_rows(isa, &xs, rows, n, ld, &mut excess[at..]);
+        out.copy_from_slice(&costs[..rows]);
+    }
 }
 
 /// dx = factor · excess, which [`cross_entropy`] has written.
@@ -393,22 +497,6 @@ pub fn absolute_error_grad(
     });
 }
 
-/// The targets of a loss.
-#[derive(Clone, Copy, Debug)]
-pub enum Targets<'a> {
-    /// Numbers, which lie as the outputs do.
-    Numbers(&'a [f32]),
-    /// A label for each row: its column (for a single column, label 1) is to be `on`, the others `off`.
-    Labels {
-        /// One for each row.
-        labels: &'a [u32],
-        /// The number at the label.
-        on: f32,
-        /// The others.
-        off: f32,
-    },
-}
-
 /// [`squared_error`] and [`squared_error_grad`], or with `SQUARED` false [`absolute_error`] and [`absolute_error_grad`], of at most
 /// [`NARROW`] columns in one pass.
 ///
@@ -429,12 +517,12 @@ pub fn narrow_error_and_grad<const SQUARED: bool>(
     check("narrow_error_and_grad: x", x.len(), rows, n, ld);
     check("narrow_error_and_grad: dx", dx.len(), rows, n, ld);
     check_out("narrow_error_and_grad: out", out.len(), rows);
+    t.check("narrow_error_and_grad: t", rows, n, ld);
     assert!((1..=NARROW).contains(&n), "narrow_error_and_grad: {n} columns");
     let end = extent(rows, n, ld);
     let (x, out, dx) = (Read(&x[..end], ld), Write::new(&mut out[..rows], 1), Write::new(&mut dx[..end], ld));
     match t {
         Targets::Numbers(t) => {
-            check("narrow_error_and_grad: t", t.len(), rows, n, ld);
             cpu.pool.split_rows(1, rows, 1, (x, Read(&t[..end], ld), out, dx), |_, (x, t, out, dx)| match n {
                 1 => both_of_numbers::<SQUARED, 1>(cpu.isa, ld, x, t, factor, out, dx),
                 2 => both_of_numbers::<SQUARED, 2>(cpu.isa, ld, x, t, factor, out, dx),
@@ -443,9 +531,6 @@ pub fn narrow_error_and_grad<const SQUARED: bool>(
             });
         }
         Targets::Labels { labels, on, off } => {
-            check_out("narrow_error_and_grad: labels", labels.len(), rows);
-            let worst = labels[..rows].iter().fold(0, |worst, label| *label.max(&worst));
-            assert!((worst as usize) < n.max(2), "narrow_error_and_grad: label {worst} of {n} columns");
             let arrays = (x, Read(&labels[..rows], 1), out, dx);
             cpu.pool.split_rows(1, rows, 1, arrays, |_, (x, labels, out, dx)| match n {
                 1 => both_of_labels::<SQUARED, 1>(cpu.isa, ld, x, labels, on, off, factor, out, dx),
@@ -491,19 +576,27 @@ mod tests {
                 *x *= [1.0, 20.0][round % 2];
             }
             // A label, or any numbers.
-            let mut t = random.rows(rows, n, ld);
+            let (mut t, mut labels) = (random.rows(rows, n, ld), Vec::new());
+            let (on, off) = [(1.0, 0.0), (0.9, 0.1 / n as f32)][round / 2 % 2];
             if round % 3 > 0 {
-                let labels: Vec<u32> = (0..rows).map(|_| random.size(0, n) as u32).collect();
-                one_hot(&Cpu::new(1), rows, n, ld, &labels, 1.0, 0.0, &mut t);
+                labels = (0..rows).map(|_| random.size(0, n) as u32).collect();
+                one_hot(&Cpu::new(1), rows, n, ld, &labels, on, off, &mut t);
             }
             let [excess, out, dx] = everywhere(|cpu| {
                 let [mut excess, mut dx] = [(); 2].map(|()| vec![5.0; extent(rows, n, ld)]);
                 let mut out = vec![5.0; rows];
-                cross_entropy(cpu, rows, n, ld, &x, &t, 1.0, &mut excess, &mut out);
+                cross_entropy(cpu, rows, n, ld, &x, Targets::Numbers(&t), 1.0, &mut excess, &mut out);
                 cross_entropy_grad(cpu, rows, n, ld, &excess, 0.25, &mut dx);
                 let (mut both, mut again) = (vec![5.0; extent(rows, n, ld)], vec![5.0; rows]);
-                cross_entropy(cpu, rows, n, ld, &x, &t, 0.25, &mut both, &mut again);
-                assert!(rows_same(&both, &dx, n, ld) && again == out, "{rows}×{n}: the gradient in the same pass");
+                let mut targets = vec![Targets::Numbers(&t)];
+                if n > 1 && !labels.is_empty() {
+                    targets.push(Targets::Labels { labels: &labels, on, off });
+                }
+                for targets in targets {
+                    cross_entropy(cpu, rows, n, ld, &x, targets, 0.25, &mut both, &mut again);
+                    let same = rows_same(&both, &dx, n, ld) && rows_same(&again, &out, 1, 1);
+                    assert!(same, "{rows}×{n}: the gradient in the same pass, of {targets:?}");
+                }
                 [excess, out, dx]
             });
             let log_softmax64 = |r: usize| -> Vec<f64> {
@@ -535,7 +628,7 @@ mod tests {
             let [out] = everywhere(|cpu| {
                 let (mut t, mut excess, mut out) = ([9.0; 3], [9.0; 3], vec![9.0]);
                 one_hot(cpu, 1, 3, 3, &[label], 1.0, 0.0, &mut t);
-                cross_entropy(cpu, 1, 3, 3, &x, &t, 1.0, &mut excess, &mut out);
+                cross_entropy(cpu, 1, 3, 3, &x, Targets::Numbers(&t), 1.0, &mut excess, &mut out);
                 [out]
             });
             assert_eq!(out[0], want);

@@ -97,12 +97,12 @@ fn row_dot(a: &[f32], b: &[f32], at: usize, n: usize) -> f32 {
     fold_sum(sums)
 }
 
-/// Σ a over a row, in the order of this module.
+/// The sum of a row of `n` numbers in the order of this module; `row` gives so many from a column on, then zeros.
 #[inline(always)]
-pub(crate) fn row_sum(a: &[f32], at: usize, n: usize) -> f32 {
+pub(crate) fn row_sum(n: usize, row: impl Fn(usize, usize) -> Lanes) -> f32 {
     let mut sums = [0.0; LANES];
     for j in (0..n).step_by(LANES) {
-        let v = load(a, at + j, LANES.min(n - j), 0.0);
+        let v = row(j, LANES.min(n - j));
         for l in 0..LANES {
             sums[l] += v[l];
         }
@@ -155,7 +155,7 @@ simd! {
 simd! {
     fn log_softmax_grad_kernel(rows: usize, n: usize, ld: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
         for r in 0..rows {
-            let sum = row_sum(dy, r * ld, n);
+            let sum = row_sum(n, #[inline(always)] |j, width| load(dy, r * ld + j, width, 0.0));
             for j in (0..n).step_by(LANES) {
                 let (at, width) = (r * ld + j, LANES.min(n - j));
                 let (y, dy) = (load(y, at, width, 0.0), load(dy, at, width, 0.0));

@@ -5,10 +5,12 @@
 //! Order on the CPU: a row's sums are those of `gradus_kernels::softmax` (sixteen chains over every sixteenth number,
 //! folded by halves); then the fixed tree of `gradus_kernels::reduce` over the rows, then one product with c.
 
-use gradus_kernels::{loss, reduce};
+use gradus_kernels::loss::{self, Targets};
+use gradus_kernels::reduce;
 
+use super::one_hot::one_hot_rows;
 use super::{Case, Cost, Kind, LossKind, Op};
-use crate::exec::cpu::Lower;
+use crate::exec::cpu::{Lower, Run};
 use crate::losses::Reduction;
 use crate::program::{Emit, Value};
 
@@ -18,7 +20,7 @@ impl Emit<'_> {
     pub fn cross_entropy(&mut self, reduction: Reduction, x: Value, t: Value) -> (Value, Value) {
         let y = self.single(&self.name(""), &[]);
         let excess = self.batched_like(&self.name("excess"), x);
-        self.op(CrossEntropy { reduction, gradient: None }, &[x, t], &[y, excess]);
+        self.op(CrossEntropy { reduction, gradient: None, labels: None }, &[x, t], &[y, excess]);
         (y, excess)
     }
 
@@ -35,11 +37,15 @@ struct CrossEntropy {
     reduction: Reduction,
     /// The weight of the gradient that it writes instead of the excess.
     gradient: Option<f64>,
+    /// The numbers that are wanted at a label and elsewhere, if it reads labels.
+    labels: Option<[f64; 2]>,
 }
 
 impl Op for CrossEntropy {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let ([x, t], name) = (r, self.reduction.name()) else { unreachable!("two operands") };
+        let one_hot = format!("one_hot({t})");
+        let t = if self.labels.is_some() { &one_hot } else { *t };
         let factor = self.gradient.map_or(String::new(), |weight| self.reduction.factor_text(weight, "B"));
         format!("{} = {name} cross_entropy({x}, {t});  {} = {factor}(softmax({x})·Σ {t} − {t})", w[0], w[1])
     }
@@ -52,7 +58,12 @@ impl Op for CrossEntropy {
         let n = case.reads[0].dims[0];
         let factor = self.gradient.map_or(1.0, |weight| weight * self.reduction.factor(case.batch()));
         let mut sum = 0.0;
-        for ((x, t), excess) in r[0].chunks_exact(n).zip(r[1].chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
+        let mut t = r[1].to_vec();
+        if let Some([on, off]) = self.labels {
+            t = vec![0.0; r[0].len()];
+            one_hot_rows(r[1], n, on, off, &mut t);
+        }
+        for ((x, t), excess) in r[0].chunks_exact(n).zip(t.chunks_exact(n)).zip(w[1].chunks_exact_mut(n)) {
             let (log_sum, total) = (super::softmax::row(x, excess), t.iter().sum::<f64>());
             excess.iter_mut().zip(t).for_each(|(p, t)| *p = factor * (*p * total - t));
             // A class that cannot be (−∞) costs nothing where nothing is wanted of it.
@@ -72,20 +83,30 @@ impl Op for CrossEntropy {
     fn lower(&self, l: &mut Lower<'_>) {
         let (x, t, y, excess, rows) = (l.read(0), l.read(1), l.write(0), l.write(1), l.scratch());
         let (n, ld, reduction, gradient) = (x.layout.n, x.layout.ld, self.reduction, self.gradient);
-        l.kernel([x.span, t.span], [rows, y.span, excess.span], [], [], move |run, s| {
-            let [rows, y, excess] = s.write;
+        let loss = move |run: &Run<'_>, x: &[f32], t: Targets<'_>, [rows, y, excess]: [&mut [f32]; 3]| {
             let (from, to) = (run.step.before, run.step.before + run.batch());
             let factor = gradient.map_or(1.0, |weight| (weight * reduction.factor(run.whole())) as f32);
-            let here = &mut rows[from..to];
-            loss::cross_entropy(run.cpu, run.batch(), n, ld, s.read[0], s.read[1], factor, excess, here);
+            loss::cross_entropy(run.cpu, run.batch(), n, ld, x, t, factor, excess, &mut rows[from..to]);
             y[0] = reduce::sum(run.cpu, &rows[..to]) * reduction.factor(run.whole()) as f32;
-        });
+        };
+        match self.labels.map(|numbers| numbers.map(|x| x as f32)) {
+            None => l.kernel([x.span, t.span], [rows, y.span, excess.span], [], [], move |run, s| {
+                loss(run, s.read[0], Targets::Numbers(s.read[1]), s.write);
+            }),
+            Some([on, off]) => l.kernel([x.span], [rows, y.span, excess.span], [t.ints], [], move |run, s| {
+                loss(run, s.read[0], Targets::Labels { labels: s.int_read[0], on, off }, s.write);
+            }),
+        }
     }
 
     fn with_gradient(&self, gradient: Kind, _: &Case) -> Option<Box<dyn Op>> {
         let Kind::LossGrad { loss: LossKind::CrossEntropy, reduction, weight } = gradient else { return None };
         let alone = self.gradient.is_none() && reduction == self.reduction;
-        alone.then(|| Box::new(CrossEntropy { reduction, gradient: Some(weight) }) as Box<dyn Op>)
+        alone.then(|| Box::new(CrossEntropy { gradient: Some(weight), ..*self }) as Box<dyn Op>)
+    }
+
+    fn of_labels(&self, on: f64, off: f64) -> Option<Box<dyn Op>> {
+        self.labels.is_none().then(|| Box::new(CrossEntropy { labels: Some([on, off]), ..*self }) as Box<dyn Op>)
     }
 }
 

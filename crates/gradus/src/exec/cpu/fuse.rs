@@ -16,6 +16,7 @@ pub(super) fn fused(program: &Program, batch: usize) -> Vec<Node> {
     narrowings(program, &mut nodes);
     functions_of_vectors(program, &mut nodes);
     losses(program, &mut nodes, batch);
+    labels(program, &mut nodes);
     nodes
 }
 
@@ -208,7 +209,7 @@ fn functions_of_vectors(program: &Program, nodes: &mut Vec<Node>) {
     }
 }
 
-/// Puts the gradient of a loss into the loss, and what makes numbers of labels for the two.
+/// Puts the gradient of a loss into the loss.
 fn losses(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
     let readers = readers(program, nodes);
     let alone = |values: &[Value]| values.iter().all(|v| readers[v.index()] == 1);
@@ -227,12 +228,16 @@ fn losses(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
         nodes[loss].op = Arc::from(op);
         nodes[loss].writes.truncate(1);
         nodes[loss].writes.push(dx);
-        // Its numbers are for nobody else then.
-        let numbers = nodes[loss].reads[1];
-        let Some(hot) = nodes.iter().position(|n| n.writes == [numbers]) else { continue };
-        let Kind::OneHot { on, off } = nodes[hot].op.kind() else { continue };
-        let others = nodes.iter().enumerate().any(|(i, n)| i != loss && n.reads.contains(&numbers));
-        if let Some(op) = nodes[loss].op.of_labels(on, off).filter(|_| !others) {
+    }
+}
+
+/// Has the only reader of labels as numbers read the labels.
+fn labels(program: &Program, nodes: &mut Vec<Node>) {
+    let readers = readers(program, nodes);
+    for hot in (0..nodes.len()).rev() {
+        let (Kind::OneHot { on, off }, numbers) = (nodes[hot].op.kind(), nodes[hot].writes[0]) else { continue };
+        let Some(loss) = nodes.iter().position(|n| n.reads.get(1) == Some(&numbers)) else { continue };
+        if let Some(op) = nodes[loss].op.of_labels(on, off).filter(|_| readers[numbers.index()] == 1) {
             nodes[loss].op = Arc::from(op);
             nodes[loss].reads[1] = nodes[hot].reads[0];
             nodes.remove(hot);
