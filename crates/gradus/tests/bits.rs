@@ -8,16 +8,18 @@ use std::sync::atomic::AtomicBool;
 
 use common::{PAIR_NETS, branch, digit_net, disk, disk_net, loss, on, pair_graph, pairs, workload};
 use gradus::Registry;
-use gradus::data::Dataset;
 use gradus::data::augment::Augment;
+use gradus::data::{Dataset, Target};
 use gradus::exec::PlanKind;
 use gradus::exec::cpu::{Isa, Plan, StoreLayout};
+use gradus::losses::Reduction;
 use gradus::model::{Model, ModelFile, Training};
 use gradus::net::{Architecture, Graph, Net};
 use gradus::program::{Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Data, Flow, Settings, Trainer};
 use indexmap::IndexMap;
+use ndarray::ArrayD;
 
 /// A hash (FNV-1a) of every parameter and buffer, and of losses seen on the way.
 fn hash(net: &Net, losses: &[f64]) -> u64 {
@@ -58,8 +60,9 @@ fn steps(graph: &Graph, data: &Dataset, settings: &Settings) -> u64 {
             let batch = &augment.batch(data, rows, net.seed().key("augment").at(epoch as u64));
             net.forward(batch);
             net.loss(batch);
-            for (name, loss) in net.losses() {
-                *sums.entry(name.to_string()).or_default() += loss * batch.len() as f64;
+            for ((name, loss), of) in net.losses().into_iter().zip(&graph.losses) {
+                let samples = if of.loss.reduction() == Reduction::Mean { batch.len() } else { 1 };
+                *sums.entry(name.to_string()).or_default() += loss * samples as f64;
             }
             net.backward();
             if (b + 1) % settings.accumulate == 0 || b + 1 == batches.len() {
@@ -378,6 +381,77 @@ fn ops_done_together_give_the_same_bits_in_every_way() {
                 for threads in [1, 3] {
                     let found = fit(&graph, isa, threads, &data, &settings);
                     assert_eq!(found, want, "{towers:?} on {isa}, {threads} threads");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_with_their_gradients_give_the_same_bits() {
+    // Target, outputs, losses of them all, and lines of the plan: a loss with its gradient, of labels or numbers, or not.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, f64)], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
+        (
+            "inside",
+            "Linear 2",
+            &[("MSELoss", 1.0)],
+            &["(net.2 − one_hot(inside))²;  d into loss.0 = 1/N·2·(net.2 − one"],
+        ),
+        (
+            "inside",
+            "Linear 2",
+            &[("L1Loss reduction=sum", 0.5), ("MSELoss", 2.0)],
+            &["|net.2 − one_hot(inside)|;  d into loss.0 = ", "(net.2 − one_hot(inside))²;  d into loss.1 = "],
+        ),
+        ("inside", "Linear 1", &[("MSELoss", 1.0), ("L1Loss", 1.0)], &["²;  d into loss.0 = ", "|;  d into loss.1 = "]),
+        ("inside", "Linear 2", &[("CrossEntropyLoss", 1.0)], &["(net.2, one_hot(inside));  d into loss.0 = 1/B·("]),
+        (
+            "class",
+            "Linear 17",
+            &[("CrossEntropyLoss label_smoothing=0.1 reduction=sum", 0.1), ("MSELoss", 1.0)],
+            &[
+                "one_hot(class));  d into loss.0 = 0.1·(",
+                " = one_hot(class)\n",
+                "d into loss.1 = 1/N·2·(net.2 − loss.1.target)\n",
+            ],
+        ),
+        // Of the same numbers: which gradient belongs to which loss?
+        (
+            "numbers",
+            "Linear 2",
+            &[("MSELoss reduction=sum", 0.5), ("MSELoss", 1.0), ("L1Loss", 0.25)],
+            &["sum (net.2 − numbers)²;  d into loss.0 = 0.5·2·", "mean (net.2 − numbers)²;  d into loss.1 = 1/N·2·"],
+        ),
+    ];
+    let mut data = disk(45).train;
+    let numbers = ArrayD::from_shape_fn(vec![45, 2], |i| (i[0] * 7 % 11) as f32 / 5.0 - i[1] as f32);
+    data.targets.insert("numbers".into(), Target::Values(numbers));
+    let labels = ArrayD::from_shape_fn(vec![45], |i| (i[0] * 5 % 17) as u32);
+    let names = (0..17).map(|class| class.to_string()).collect();
+    data.targets.insert("class".into(), Target::Classes { labels, names });
+    for (target, last, losses, lines) in cases {
+        let mut a = Architecture::default();
+        a.branches.insert("net".into(), branch(&["points"], &["Linear 9", "Tanh", last]));
+        for (i, (kind, weight)) in losses.iter().enumerate() {
+            a.losses.insert(i.to_string(), loss("net", target, kind, *weight));
+        }
+        let graph = Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap();
+        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, PlanKind::Fused).describe();
+        for line in *lines {
+            assert!(plan.contains(line), "{line} is not in\n{plan}");
+        }
+        for optimizer in ["SGD lr=0.1", "Adam lr=0.01"] {
+            let settings = settings(optimizer);
+            let want = steps(&graph, &data, &settings);
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    assert_eq!(
+                        fit(&graph, isa, threads, &data, &settings),
+                        want,
+                        "{losses:?} on {isa}, {threads} threads"
+                    );
                 }
             }
         }
