@@ -123,7 +123,7 @@ struct Prepared {
 }
 
 /// A product whose tiles are made one after the other, and nothing else is to be done: the block that [`Checked`] would make of it, with
-/// a quarter of the instructions beside the sums.
+/// few instructions beside the sums.
 #[derive(Clone, Copy, Debug)]
 struct Small {
     chain: Chain,
@@ -189,10 +189,13 @@ impl Prepared {
         if let Some(small) = &self.small
             && (self.alone || pool.threads() == 1)
         {
-            return match small.turned {
-                true => self.turned(small, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), from, end),
-                // SAFETY: all rows and columns of the shape lie within the slices, as was checked.
-                false => unsafe { self.tiles(small, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), from, end) },
+            let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+            // SAFETY: all rows and columns of the shape lie within the slices, as was checked.
+            return unsafe {
+                match small.turned {
+                    true => self.turned(small, a, b, c, from, end),
+                    false => self.tiles(small, a, b, c, from, end),
+                }
             };
         }
         let out = Output::new(c);
@@ -244,13 +247,16 @@ impl Prepared {
     }
 
     /// The same, with b turned first.
+    ///
+    /// # Safety
+    /// As [`Prepared::tiles`], but of b as the shape says.
     #[inline(never)] // its copy is on the stack, which others should not pay for
-    fn turned(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
+    unsafe fn turned(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
         let Product { n, k, ldb, .. } = self.p;
         let mut copy = Aligned([MaybeUninit::<f32>::uninit(); SMALL_TERMS * COLUMNS]);
         let (to_copy, ld) = (copy.0.as_mut_ptr().cast(), small.chain.b_k as usize);
         assert!(k <= SMALL_TERMS && ld <= COLUMNS && n <= ld);
-        // SAFETY: `run` has checked b; there is room for `k` rows of `ld`, of which `n` numbers are written and the tiles read.
+        // SAFETY: the caller's promises; there is room for `k` rows of `ld`, of which `n` numbers are written and the tiles read.
         unsafe {
             square::turn(self.isa, n, k, (b, ldb), (to_copy, ld));
             self.tiles(small, a, copy.0.as_ptr().cast(), c, from, to);

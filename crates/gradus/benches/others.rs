@@ -1,23 +1,28 @@
 //! Networks that no list names, beside the listed one of the nearest size: `cargo bench -p gradus --bench others`, one thread.
 //!
-//! Each case's share of the peak in a training step, and how many times further from the peak it is than the workload of
+//! Each case's share of the peak in a training step, and how many times further from the peak it is than the step or prediction of
 //! `gradus bench` that does as many floating-point operations, or nearly; more than 2 is marked. A case may be given:
 //! `cargo bench -p gradus --bench others -- '3x32x32 | Conv2d 16 3,ReLU,Flatten,Linear 10 | b50 | Adam lr=0.001'`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use common::{chain, on, workload};
+use gradus::Registry;
 use gradus::data::{Dataset, Target};
 use gradus::exec::cpu::Isa;
+use gradus::metrics::EVAL_BATCH;
+use gradus::model::Model;
 use gradus::net::Graph;
 use gradus::prelude::Seed;
-use gradus::program::Phase;
+use gradus::program::{Phase, Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Settings, Trainer};
 use gradus_kernels::peak;
+use indexmap::IndexMap;
 use ndarray::ArrayD;
 
 /// Input, layers, batch, optimiser.
@@ -55,7 +60,7 @@ const CASES: &[&str] = &[
     "64x8x8 | Conv2d 128 3 padding=1,ReLU,Conv2d 128 3 padding=1,ReLU,Flatten,Linear 10 | b16",
 ];
 
-/// Times of a case: the best microseconds of a step, and its floating-point operations.
+/// Times of a case: the best microseconds of a step or a prediction, and its floating-point operations.
 struct Step {
     micros: f64,
     flops: f64,
@@ -72,16 +77,37 @@ fn step(graph: &Graph, data: &Dataset, batch: usize, optimizer: &str) -> Step {
         [Phase::Forward, Phase::Loss, Phase::Backward].iter().map(|p| program.cost(*p, "", batch).flops).sum();
     let batches: Vec<_> = (0..data.len() / batch).map(|i| data.range(i * batch..(i + 1) * batch)).collect();
     let mut at = 0;
-    let mut run = |steps: usize| {
+    let micros = best(|| {
+        net.train_step(&batches[at % batches.len()], 1e-4);
+        at += 1;
+    });
+    Step { micros, flops: flops as f64 }
+}
+
+/// A prediction of so many samples.
+fn prediction(graph: &Graph, data: &Dataset, samples: usize) -> Step {
+    let net = on(graph, Isa::detect(), 1);
+    let model = Model::from_file(net.to_file(&IndexMap::new()), &Registry::new()).unwrap_or_else(|e| panic!("{e}"));
+    let x = &data.inputs[0];
+    let numbers: Vec<f32> = x.iter().take(samples * x.len() / data.len()).copied().collect();
+    let mut session = model.session(samples.min(EVAL_BATCH));
+    let outputs = vec![graph.outputs[0].0.clone()];
+    let cost = compile(graph, &Roots::Infer { outputs, losses: false }).cost(Phase::Forward, "", samples);
+    let micros = best(|| {
+        black_box(session.predict_prepared(&numbers).unwrap_or_else(|e| panic!("{e}")));
+    });
+    Step { micros, flops: cost.flops as f64 }
+}
+
+/// The best of several times, in microseconds.
+fn best(mut f: impl FnMut()) -> f64 {
+    let mut run = |calls: usize| {
         let start = Instant::now();
-        for _ in 0..steps {
-            net.train_step(&batches[at % batches.len()], 1e-4);
-            at += 1;
-        }
-        start.elapsed().as_secs_f64() * 1e6 / steps as f64
+        (0..calls).for_each(|_| f());
+        start.elapsed().as_secs_f64() * 1e6 / calls as f64
     };
     let calls = (2e4 / run(2)).clamp(1.0, 1e5) as usize;
-    Step { micros: (0..12).map(|_| run(calls)).fold(f64::INFINITY, f64::min), flops: flops as f64 }
+    (0..12).map(|_| run(calls)).fold(f64::INFINITY, f64::min)
 }
 
 /// A network from its line, and data for it.
@@ -112,19 +138,26 @@ fn main() {
     let peak = || peak::flops(Isa::detect());
     let share = |step: &Step, peak: f64| step.flops / step.micros * 1e6 / peak;
     println!("{:>11} {:>8} {:>8}  network", "µs", "of peak", "further");
-    let listed: Vec<(&str, f64, f64)> = ["W1", "W2", "W3", "W4", "W5"]
-        .map(|name| {
-            let (graph, data, batch) = workload(name, if name == "W4" { 50 } else { 1000 });
-            let (step, peak) = (step(&graph, &data, batch, "SGD lr=0.01"), peak());
-            println!("{:11.2} {:6.1} % {:8}  {name}", step.micros, 100.0 * share(&step, peak), "");
-            (name, step.flops, share(&step, peak))
-        })
-        .into();
+    let steps = ["W1", "W2", "W3", "W4", "W5"].map(|name| (name, name, None));
+    let predictions =
+        [("W6-disk-1", "W1", 1), ("W6-disk-1000", "W1", 1000), ("W6-net1-1", "W2", 1), ("W6-net1-1000", "W2", 1000)];
+    let predictions = predictions.map(|(name, of, samples)| (name, of, Some(samples)));
+    let mut listed: Vec<(&str, f64, f64)> = Vec::new();
+    for (name, of, samples) in steps.into_iter().chain(predictions) {
+        let (graph, data, batch) = workload(of, if of == "W4" { 50 } else { 1000 });
+        let done = match samples {
+            None => step(&graph, &data, batch, "SGD lr=0.01"),
+            Some(samples) => prediction(&graph, &data, samples),
+        };
+        let peak = peak();
+        println!("{:11.2} {:6.1} % {:8}  {name}", done.micros, 100.0 * share(&done, peak), "");
+        listed.push((name, done.flops, share(&done, peak)));
+    }
     for case in cases {
         let (graph, data, batch, optimizer) = parse(case);
         let (step, peak) = (step(&graph, &data, batch, optimizer), peak());
         let far = |flops: f64| (flops / step.flops).ln().abs();
-        let (name, _, nearest) = listed.iter().min_by(|a, b| far(a.1).total_cmp(&far(b.1))).expect("five are listed");
+        let (name, _, nearest) = listed.iter().min_by(|a, b| far(a.1).total_cmp(&far(b.1))).expect("some are listed");
         let further = nearest / share(&step, peak);
         let mark = if further <= 2.0 { ' ' } else { '!' };
         println!("{:11.2} {:6.1} % {further:5.2} {name}{mark} {case}", step.micros, 100.0 * share(&step, peak));

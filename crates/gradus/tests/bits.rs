@@ -60,7 +60,7 @@ fn steps(graph: &Graph, data: &Dataset, settings: &Settings) -> u64 {
             let batch = &augment.batch(data, rows, net.seed().key("augment").at(epoch as u64));
             net.forward(batch);
             net.loss(batch);
-            for ((name, loss), of) in net.losses().into_iter().zip(&graph.losses) {
+            for ((name, loss), of) in net.losses().zip(&graph.losses) {
                 let samples = if of.loss.reduction() == Reduction::Mean { batch.len() } else { 1 };
                 *sums.entry(name.to_string()).or_default() += loss * samples as f64;
             }
