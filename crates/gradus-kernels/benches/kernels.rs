@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, interleaved};
-use gradus_kernels::dropout::{Dropout, dropout};
+use gradus_kernels::dropout::{Dropout, mask, masked};
 use gradus_kernels::layout::{SAMPLES, Transpose, copy_rows, deinterleave, interleave, transpose};
 use gradus_kernels::matmul::{Product, Start, matmul};
 use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad};
@@ -237,9 +237,16 @@ fn pointwise(cpu: &Cpu, criterion: &mut Criterion) {
 const ROWS: [(usize, usize); 6] = [(1, 10), (20, 2), (50, 33), (256, 10), (256, 1024), (9800, 16)];
 
 fn rows(cpu: &Cpu, criterion: &mut Criterion) {
-    for what in
-        ["softmax", "log_softmax", "batch_norm", "batch_norm gradient", "sum_rows", "sum_rows_grouped", "dropout"]
-    {
+    for what in [
+        "softmax",
+        "log_softmax",
+        "batch_norm",
+        "batch_norm gradient",
+        "sum_rows",
+        "sum_rows_grouped",
+        "dropout's mask",
+        "dropout",
+    ] {
         let mut group = Group::new(criterion, what);
         for (rows, n) in ROWS {
             let ld = padded(n);
@@ -251,6 +258,7 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
             let norm = Norm { groups, rows: rows / groups, n, ld, interleaved, eps: 1e-5 };
             let mut scratch = Buffer::zeros(norm.scratch());
             let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key, step, p: 0.5, interleaved };
+            let mut keeps = vec![1; rows * ld];
             group.time(format_args!("{rows}x{n}"), rows * n, || match what {
                 "softmax" => softmax(cpu, black_box(rows), n, ld, &x, &mut y),
                 "log_softmax" => log_softmax(cpu, black_box(rows), n, ld, &x, &mut y),
@@ -267,7 +275,8 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
                 }
                 "sum_rows" => sum_rows(cpu, black_box(rows), n, ld, &x, &mut out, Total::Added),
                 "sum_rows_grouped" => sum_rows_grouped(cpu, black_box(rows), 49, n, ld, &x, &mut out, Total::Added),
-                _ => dropout(cpu, black_box(&drop), &x, &mut y),
+                "dropout's mask" => mask(cpu, black_box(&drop), &mut keeps),
+                _ => masked(cpu, black_box(rows), n, drop.p, (&x, ld), (&keeps, ld), (&mut y, ld)),
             });
         }
     }

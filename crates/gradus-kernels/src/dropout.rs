@@ -1,11 +1,12 @@
-//! Dropout, with a mask that is a function of key, step and element and so need not be stored.
+//! Dropout, with a mask that is a function of key, step and element.
 
 use std::ops::Range;
 
 use crate::Cpu;
 use crate::isa::simd;
+use crate::lanes::{Lanes, by_lanes, each_vector};
 use crate::layout::SAMPLES;
-use crate::math::{LANES, check, extent, load, store};
+use crate::math::{LANES, check, extent};
 use crate::philox::philox4x32_10;
 use crate::pool::{Read, Write};
 
@@ -56,7 +57,7 @@ pub fn kept(key: [u32; 2], step: u64, e: u64, threshold: u64) -> bool {
     u64::from(word) >= threshold
 }
 
-/// All ones where an element is kept, else 0, for sixteen elements: `e` and every `stride`-th after it.
+/// 1 where an element is kept, else 0, for sixteen elements: `e` and every `stride`-th after it.
 #[inline(always)]
 fn masks(key: [u32; 2], step: u64, e: u64, stride: u64, threshold: u64) -> [u32; LANES] {
     let mut masks = [0; LANES];
@@ -65,11 +66,11 @@ fn masks(key: [u32; 2], step: u64, e: u64, stride: u64, threshold: u64) -> [u32;
         // With one upper half for all, three of the twenty products are the same in every lane: here the compiler sees it.
         for (l, m) in masks.iter_mut().enumerate() {
             let e = high << 32 | (e + l as u64 * stride) & 0xFFFF_FFFF;
-            *m = u32::from(kept(key, step, e, threshold)).wrapping_neg();
+            *m = u32::from(kept(key, step, e, threshold));
         }
     } else {
         for (l, m) in masks.iter_mut().enumerate() {
-            *m = u32::from(kept(key, step, e + l as u64 * stride, threshold)).wrapping_neg();
+            *m = u32::from(kept(key, step, e + l as u64 * stride, threshold));
         }
     }
     masks
@@ -78,80 +79,144 @@ fn masks(key: [u32; 2], step: u64, e: u64, stride: u64, threshold: u64) -> [u32;
 /// How many times as long random words take as a copy.
 const EFFORT: usize = 8;
 
-/// x·scale where the mask is all ones, else 0: no branch, as it would be guessed wrong half of the time.
-#[inline(always)]
-fn masked(x: f32, scale: f32, mask: u32) -> f32 {
-    f32::from_bits((x * scale).to_bits() & mask)
-}
-
 simd! {
-    /// These samples (or sixteens of them), which `x` and `y` begin with.
-    fn dropout_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, scale: f32, x: &[f32], y: &mut [f32]) {
+    /// These samples (or sixteens of them), which `out` begins with.
+    fn mask_kernel(d: &Dropout, samples: Range<usize>, threshold: u64, out: &mut [u32]) {
         let Dropout { first, group, n, ld, key, step, interleaved, .. } = *d;
+        let size = (group * n) as u64;
         if interleaved {
-            let size = (group * n) as u64;
             for (i, block) in samples.enumerate() {
                 let first = (first + block * SAMPLES) as u64 * size;
                 for (r, j) in (0..group).flat_map(|r| (0..n).map(move |j| (r, j))) {
-                    let at = (i * group + r) * ld + j * SAMPLES;
                     let masks = masks(key, step, first + (j * group + r) as u64, size, threshold);
-                    for ((y, x), m) in y[at..][..SAMPLES].iter_mut().zip(&x[at..][..SAMPLES]).zip(masks) {
-                        *y = masked(*x, scale, m);
-                    }
+                    out[(i * group + r) * ld + j * SAMPLES..][..SAMPLES].copy_from_slice(&masks);
+                }
+            }
+            return;
+        }
+        let e = (first + samples.start) as u64 * size;
+        if group == 1 && ld == n {
+            // In the order of the elements.
+            for (i, out) in out.chunks_mut(LANES).enumerate() {
+                let masks = masks(key, step, e + (i * LANES) as u64, 1, threshold);
+                match out.first_chunk_mut() {
+                    Some(out) => *out = masks,
+                    None => out.copy_from_slice(&masks[..out.len()]),
                 }
             }
             return;
         }
         // Sixteen masks are those of a row's columns, or of a column's rows where that wastes fewer: few channels, many pixels.
-        let down = ld == n && n * group.div_ceil(LANES) < group * n.div_ceil(LANES);
-        for (i, b) in samples.enumerate() {
-            let first = (first + b) as u64 * (group * n) as u64;
+        let down = n * group.div_ceil(LANES) < group * n.div_ceil(LANES);
+        for i in 0..samples.len() {
+            let e = e + i as u64 * size;
+            let out = &mut out[i * group * ld..];
             if down {
-                for j in 0..n {
-                    for r in (0..group).step_by(LANES) {
-                        let masks = masks(key, step, first + (j * group + r) as u64, 1, threshold);
-                        for (l, m) in masks[..LANES.min(group - r)].iter().enumerate() {
-                            let at = (i * group + r + l) * n + j;
-                            y[at] = masked(x[at], scale, *m);
-                        }
+                for (j, r) in (0..n).flat_map(|j| (0..group).step_by(LANES).map(move |r| (j, r))) {
+                    let masks = masks(key, step, e + (j * group + r) as u64, 1, threshold);
+                    for (l, m) in masks[..LANES.min(group - r)].iter().enumerate() {
+                        out[(r + l) * ld + j] = *m;
                     }
                 }
                 continue;
             }
-            for r in 0..group {
-                let row = (i * group + r) * ld;
-                for j in (0..n).step_by(LANES) {
-                    let width = LANES.min(n - j);
-                    let mut v = load(x, row + j, width, 0.0);
-                    let masks = masks(key, step, first + (j * group + r) as u64, group as u64, threshold);
-                    for (v, m) in v.iter_mut().zip(masks) {
-                        *v = masked(*v, scale, m);
-                    }
-                    store(y, row + j, width, &v);
-                }
+            for (r, j) in (0..group).flat_map(|r| (0..n).step_by(LANES).map(move |j| (r, j))) {
+                let masks = masks(key, step, e + (j * group + r) as u64, group as u64, threshold);
+                let width = LANES.min(n - j);
+                out[r * ld + j..][..width].copy_from_slice(&masks[..width]);
             }
         }
     }
 }
 
-/// y = x·scale where the element is kept, with scale = 1/(1 − p) rounded to f32, else 0. Applied to dy it gives dx.
+/// Which elements are kept: 1 for those, 0 for the others.
 ///
 /// Elements are counted as torch counts them, (sample, column, row of the sample): column j of row r of sample b is
 /// e = b·group·n + j·group + r, where b counts from `first`.
 ///
 /// # Panics
-/// When p is no probability or a slice is too short.
-pub fn dropout(cpu: &Cpu, d: &Dropout, x: &[f32], y: &mut [f32]) {
+/// When p is no probability or the slice is too short.
+pub fn mask(cpu: &Cpu, d: &Dropout, out: &mut [u32]) {
     let (blocks, n) = (d.samples.div_ceil(d.together()), d.n * d.together());
-    let rows = blocks * d.group;
-    check("dropout: x", x.len(), rows, n, d.ld);
-    check("dropout: y", y.len(), rows, n, d.ld);
-    let end = extent(rows, n, d.ld);
-    let scale = (1.0 / (1.0 - d.p)) as f32;
+    check("dropout: the mask", out.len(), blocks * d.group, n, d.ld);
     let (threshold, sample) = (threshold(d.p), d.group * d.ld);
-    let arrays = (Read(&x[..end], sample), Write::new(&mut y[..end], sample));
-    cpu.pool.split_rows(EFFORT, blocks, 1, arrays, |samples, (x, y)| {
-        dropout_kernel(cpu.isa, d, samples, threshold, scale, x, y);
+    let arrays = Write::new(&mut out[..extent(blocks * d.group, n, d.ld)], sample);
+    cpu.pool.split_rows(EFFORT, blocks, 1, arrays, |samples, out| {
+        mask_kernel(cpu.isa, d, samples, threshold, out);
+    });
+}
+
+by_lanes! {
+    /// # Safety
+    /// `rows` rows of `n` numbers, as far apart as is said, can be read, those of `y` written; they do not overlap.
+    fn masked_rows(
+        rows: usize, n: usize, scale: f32, x: (*const f32, usize), mask: (*const u32, usize), y: (*mut f32, usize),
+    ) = masked_vectors
+}
+
+/// # Safety
+/// As [`masked_rows`], where the instruction set is there.
+#[inline(always)]
+unsafe fn masked_vectors<V: Lanes>(
+    rows: usize,
+    n: usize,
+    scale: f32,
+    x: (*const f32, usize),
+    mask: (*const u32, usize),
+    y: (*mut f32, usize),
+) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        let one = V::splat(f32::from_bits(1));
+        for row in 0..rows {
+            let (x, y) = (x.0.wrapping_add(row * x.1), y.0.wrapping_add(row * y.1));
+            let mask = mask.0.wrapping_add(row * mask.1).cast();
+            each_vector::<V>(
+                n,
+                #[inline(always)]
+                |at| {
+                    let x = at.load::<V>(x);
+                    let x = x.both(
+                        x,
+                        #[inline(always)]
+                        |x, _| x * scale,
+                    );
+                    at.store(y, x.where_same(at.load(mask), one));
+                },
+            );
+        }
+    }
+}
+
+/// y = x·scale where the [`mask`] of an element is 1, with scale = 1/(1 − p) rounded to f32, else 0, for `rows` rows of `n` numbers;
+/// of the three, the distance between rows. Applied to dy it gives dx.
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn masked(
+    cpu: &Cpu,
+    rows: usize,
+    n: usize,
+    p: f64,
+    (x, ldx): (&[f32], usize),
+    (mask, ldm): (&[u32], usize),
+    (y, ldy): (&mut [f32], usize),
+) {
+    check("dropout: x", x.len(), rows, n, ldx);
+    check("dropout: the mask", mask.len(), rows, n, ldm);
+    check("dropout: y", y.len(), rows, n, ldy);
+    let scale = (1.0 / (1.0 - p)) as f32;
+    let arrays = (
+        Read(&x[..extent(rows, n, ldx)], ldx),
+        Read(&mask[..extent(rows, n, ldm)], ldm),
+        Write::new(&mut y[..extent(rows, n, ldy)], ldy),
+    );
+    cpu.pool.split_rows(1, rows, 1, arrays, |part, (x, mask, y)| {
+        let rows = part.len();
+        let (rows, n) = if [ldx, ldm, ldy] == [n; 3] { (1, rows * n) } else { (rows, n) };
+        // SAFETY: the slices have these rows, as was checked.
+        unsafe { masked_rows(cpu.isa, rows, n, scale, (x.as_ptr(), ldx), (mask.as_ptr(), ldm), (y.as_mut_ptr(), ldy)) }
     });
 }
 
@@ -168,6 +233,15 @@ mod tests {
         assert!(std::panic::catch_unwind(|| threshold(-0.1)).is_err());
         // The stream of key 0 begins with 0x6627e8d5.
         assert!(kept([0; 2], 0, 0, 0x6627_e8d5) && !kept([0; 2], 0, 0, 0x6627_e8d6));
+    }
+
+    /// Both kernels, with a mask whose rows lie `apart` from those of the numbers.
+    fn dropout(cpu: &Cpu, d: &Dropout, apart: usize, x: &[f32], y: &mut [f32]) {
+        let (blocks, n) = (d.samples.div_ceil(d.together()), d.n * d.together());
+        let (rows, ld) = (blocks * d.group, d.ld.strict_sub(apart));
+        let mut keeps = vec![7; extent(rows, n, ld)];
+        mask(cpu, &Dropout { ld, ..*d }, &mut keeps);
+        masked(cpu, rows, n, d.p, (x, d.ld), (&keeps, ld), (y, d.ld));
     }
 
     #[test]
@@ -194,7 +268,7 @@ mod tests {
             let x = random.rows(blocks * d.group, n * together, ld);
             let [y] = everywhere(|cpu| {
                 let mut y = vec![5.0; extent(blocks * d.group, n * together, ld)];
-                dropout(cpu, &d, &x, &mut y);
+                dropout(cpu, &d, if round % 4 < 2 { 0 } else { ld - n * together }, &x, &mut y);
                 [y]
             });
             // In torch's order of elements (sample, channel, pixel).
@@ -247,10 +321,7 @@ mod tests {
             .into_iter()
             .flat_map(|e| [1, 3, 196, far / 16, far].map(|stride| (e, stride)))
         {
-            let want =
-                std::array::from_fn(
-                    |l| if kept(d.key, d.step, e + l as u64 * stride, threshold) { u32::MAX } else { 0 },
-                );
+            let want = std::array::from_fn(|l| u32::from(kept(d.key, d.step, e + l as u64 * stride, threshold)));
             for isa in crate::Isa::available() {
                 assert_eq!(masks_kernel(isa, &d, e, stride, threshold), want, "{e} by {stride} on {isa}");
             }
@@ -274,7 +345,7 @@ mod tests {
             let x = Random::new(n as u32).rows(samples * group, n, ld);
             let [y] = everywhere(|cpu| {
                 let mut y = vec![5.0; extent(samples * group, n, ld)];
-                dropout(cpu, &d, &x, &mut y);
+                dropout(cpu, &d, if group == 1 { ld - n } else { 0 }, &x, &mut y);
                 [y]
             });
             for e in 0..samples * group * n {
@@ -292,11 +363,11 @@ mod tests {
         let n = 100_000;
         let d = Dropout { first: 0, samples: 1, group: 1, n, ld: n, key: [3, 4], step: 9, p: 0.3, interleaved: false };
         let mut y = vec![0.0; n];
-        dropout(&Cpu::new(1), &d, &vec![1.0; n], &mut y);
+        dropout(&Cpu::new(1), &d, 0, &vec![1.0; n], &mut y);
         let dropped = y.iter().filter(|y| **y == 0.0).count() as f64 / n as f64;
         assert!((dropped - 0.3).abs() < 0.006, "{dropped}");
         let zeros: Vec<bool> = y.iter().map(|y| *y == 0.0).collect();
-        dropout(&Cpu::new(1), &d, &vec![f32::NAN; n], &mut y);
+        dropout(&Cpu::new(1), &d, 0, &vec![f32::NAN; n], &mut y);
         assert!(y.iter().zip(zeros).all(|(y, zero)| y.is_nan() != zero));
     }
 }

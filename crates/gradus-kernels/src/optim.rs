@@ -5,13 +5,23 @@
 
 use crate::Cpu;
 use crate::isa::simd;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, by_lanes, each_vector};
 use crate::pool::{Read, Write};
 
 /// g + weight_decay·p.
 #[inline(always)]
 fn decayed<const DECAY: bool>(g: f32, p: f32, weight_decay: f32) -> f32 {
     if DECAY { weight_decay.mul_add(p, g) } else { g }
+}
+
+/// The same of vectors.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn with_decay<V: Lanes>(g: V, p: V, weight_decay: f32) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if weight_decay == 0.0 { g } else { g.add_product(V::splat(weight_decay), p) } }
 }
 
 #[track_caller]
@@ -39,7 +49,7 @@ impl Sgd {
     pub(crate) unsafe fn step<V: Lanes>(self, p: V, g: V) -> V {
         // SAFETY: the caller's promises.
         unsafe {
-            let g = if self.weight_decay == 0.0 { g } else { g.add_product(V::splat(self.weight_decay), p) };
+            let g = with_decay(g, p, self.weight_decay);
             p.add_product(V::splat(-self.lr), g)
         }
     }
@@ -140,20 +150,58 @@ pub struct Adam {
     pub correction2: f32,
 }
 
-simd! {
-    fn adam_kernel<const DECAY: bool, const SHRINK: bool>(
-        s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32],
-    ) {
-        let shrink = 1.0 - s.lr * s.weight_decay;
-        let step = s.lr / s.correction1;
-        let root = 1.0 / s.correction2.sqrt();
-        for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-            let old = if SHRINK { *p * shrink } else { *p };
-            let g = decayed::<DECAY>(g, old, s.weight_decay);
-            *m = s.new1.mul_add(g - *m, *m);
-            *v = (s.new2 * g).mul_add(g, s.beta2 * *v);
-            *p = (-step).mul_add(*m / v.sqrt().mul_add(root, s.eps), old);
-        }
+by_lanes! {
+    /// # Safety
+    /// All arrays are as long as `p`.
+    fn adam_kernel(s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) = adam_vectors
+}
+
+/// # Safety
+/// As [`adam_kernel`], where the instruction set is there.
+#[inline(always)]
+unsafe fn adam_vectors<V: Lanes>(s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+    let shrink = if s.decoupled { 1.0 - s.lr * s.weight_decay } else { 1.0 };
+    let decay = if s.decoupled { 0.0 } else { s.weight_decay };
+    let step = s.lr / s.correction1;
+    let root = 1.0 / s.correction2.sqrt();
+    let n = p.len();
+    let (p, g, m, v) = (p.as_mut_ptr(), g.as_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+    // SAFETY: numbers of all arrays, here and below.
+    unsafe {
+        each_vector::<V>(
+            n,
+            #[inline(always)]
+            |at| {
+                let mut old = at.load::<V>(p);
+                if shrink != 1.0 {
+                    old = old.both(
+                        old,
+                        #[inline(always)]
+                        |p, _| p * shrink,
+                    );
+                }
+                let g = with_decay(at.load::<V>(g), old, decay);
+                let mean = at.load::<V>(m).both(
+                    g,
+                    #[inline(always)]
+                    |m, g| s.new1.mul_add(g - m, m),
+                );
+                let square = at.load::<V>(v).both(
+                    g,
+                    #[inline(always)]
+                    |v, g| (s.new2 * g).mul_add(g, s.beta2 * v),
+                );
+                let below = square.sqrt();
+                let quotient = mean.both(
+                    below,
+                    #[inline(always)]
+                    |m, r| m / r.mul_add(root, s.eps),
+                );
+                at.store(m, mean);
+                at.store(v, square);
+                at.store(p, old.add_product(V::splat(-step), quotient));
+            },
+        )
     }
 }
 
@@ -164,13 +212,11 @@ simd! {
 /// When the lengths differ.
 pub fn adam(cpu: &Cpu, s: &Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
     same_length("adam", p.len(), &[("g", g.len()), ("m", m.len()), ("v", v.len())]);
-    let kernel = match (s.weight_decay != 0.0, s.decoupled) {
-        (false, _) => adam_kernel::<false, false>,
-        (true, false) => adam_kernel::<true, false>,
-        (true, true) => adam_kernel::<false, true>,
-    };
     let arrays = (Write::new(p, 1), Read(g, 1), Write::new(m, 1), Write::new(v, 1));
-    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, m, v)| kernel(cpu.isa, s, p, g, m, v));
+    cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, m, v)| {
+        // SAFETY: parts of the same numbers of arrays of one length.
+        unsafe { adam_kernel(cpu.isa, s, p, g, m, v) }
+    });
 }
 
 /// A step of [`rmsprop`].
@@ -190,31 +236,72 @@ pub struct RmsProp {
     pub centered: bool,
 }
 
-simd! {
-    fn rmsprop_kernel<const DECAY: bool, const CENTERED: bool, const MOMENTUM: bool>(
+by_lanes! {
+    /// # Safety
+    /// All arrays are as long as `p`; but `grad_avg` is used if centered alone, `buf` if there is momentum.
+    fn rmsprop_kernel(
         s: &RmsProp, p: &mut [f32], g: &[f32], square_avg: &mut [f32], grad_avg: &mut [f32], buf: &mut [f32],
-    ) {
-        let new = 1.0 - s.alpha;
-        let n = p.len();
-        let (g, square_avg) = (&g[..n], &mut square_avg[..n]);
-        let grad_avg = &mut grad_avg[..if CENTERED { n } else { 0 }];
-        let buf = &mut buf[..if MOMENTUM { n } else { 0 }];
-        for i in 0..n {
-            let g = decayed::<DECAY>(g[i], p[i], s.weight_decay);
-            square_avg[i] = (new * g).mul_add(g, s.alpha * square_avg[i]);
-            let mut square = square_avg[i];
-            if CENTERED {
-                grad_avg[i] = new.mul_add(g - grad_avg[i], grad_avg[i]);
-                square = (-grad_avg[i]).mul_add(grad_avg[i], square);
-                square = if square < 0.0 { 0.0 } else { square };
-            }
-            let mut step = g / (square.sqrt() + s.eps);
-            if MOMENTUM {
-                buf[i] = s.momentum.mul_add(buf[i], step);
-                step = buf[i];
-            }
-            p[i] = (-s.lr).mul_add(step, p[i]);
-        }
+    ) = rmsprop_vectors
+}
+
+/// # Safety
+/// As [`rmsprop_kernel`], where the instruction set is there.
+#[inline(always)]
+unsafe fn rmsprop_vectors<V: Lanes>(
+    s: &RmsProp,
+    p: &mut [f32],
+    g: &[f32],
+    square_avg: &mut [f32],
+    grad_avg: &mut [f32],
+    buf: &mut [f32],
+) {
+    let (new, n) = (1.0 - s.alpha, p.len());
+    let (p, g, square_avg) = (p.as_mut_ptr(), g.as_ptr(), square_avg.as_mut_ptr());
+    let (grad_avg, buf) = (grad_avg.as_mut_ptr(), buf.as_mut_ptr());
+    // SAFETY: numbers of all arrays that are used, here and below.
+    unsafe {
+        each_vector::<V>(
+            n,
+            #[inline(always)]
+            |at| {
+                let old = at.load::<V>(p);
+                let g = with_decay(at.load::<V>(g), old, s.weight_decay);
+                let average = at.load::<V>(square_avg);
+                let mut square = average.both(
+                    g,
+                    #[inline(always)]
+                    |v, g| (new * g).mul_add(g, s.alpha * v),
+                );
+                at.store(square_avg, square);
+                if s.centered {
+                    let mean = at.load::<V>(grad_avg);
+                    let mean = mean.both(
+                        g,
+                        #[inline(always)]
+                        |mean, g| new.mul_add(g - mean, mean),
+                    );
+                    at.store(grad_avg, mean);
+                    square = square.both(
+                        mean,
+                        #[inline(always)]
+                        |square, mean| {
+                            let variance = (-mean).mul_add(mean, square);
+                            if variance < 0.0 { 0.0 } else { variance }
+                        },
+                    );
+                }
+                let mut step = g.both(
+                    square.sqrt(),
+                    #[inline(always)]
+                    |g, root| g / (root + s.eps),
+                );
+                if s.momentum != 0.0 {
+                    step = step.add_product(V::splat(s.momentum), at.load(buf));
+                    at.store(buf, step);
+                }
+                at.store(p, old.add_product(V::splat(-s.lr), step));
+            },
+        )
     }
 }
 
@@ -242,31 +329,43 @@ pub fn rmsprop(
     if momentum {
         same_length("rmsprop", p.len(), &[("buf", buf.len())]);
     }
-    let kernel = match (s.weight_decay != 0.0, s.centered, momentum) {
-        (false, false, false) => rmsprop_kernel::<false, false, false>,
-        (false, false, true) => rmsprop_kernel::<false, false, true>,
-        (false, true, false) => rmsprop_kernel::<false, true, false>,
-        (false, true, true) => rmsprop_kernel::<false, true, true>,
-        (true, false, false) => rmsprop_kernel::<true, false, false>,
-        (true, false, true) => rmsprop_kernel::<true, false, true>,
-        (true, true, false) => rmsprop_kernel::<true, true, false>,
-        (true, true, true) => rmsprop_kernel::<true, true, true>,
-    };
     let arrays = (Write::new(p, 1), Read(g, 1), Write::new(square_avg, 1), Write::new(grad_avg, 1), Write::new(buf, 1));
     cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, square_avg, grad_avg, buf)| {
-        kernel(cpu.isa, s, p, g, square_avg, grad_avg, buf);
+        // SAFETY: parts of the same numbers of arrays of one length, but for those that may be missing.
+        unsafe { rmsprop_kernel(cpu.isa, s, p, g, square_avg, grad_avg, buf) }
     });
 }
 
-simd! {
-    fn adagrad_kernel<const DECAY: bool>(
-        lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32],
-    ) {
-        for ((p, &g), sum) in p.iter_mut().zip(g).zip(sum) {
-            let g = decayed::<DECAY>(g, *p, weight_decay);
-            *sum = g.mul_add(g, *sum);
-            *p = (-lr).mul_add(g / (sum.sqrt() + eps), *p);
-        }
+by_lanes! {
+    /// # Safety
+    /// All arrays are as long as `p`.
+    fn adagrad_kernel(lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32]) = adagrad_vectors
+}
+
+/// # Safety
+/// As [`adagrad_kernel`], where the instruction set is there.
+#[inline(always)]
+unsafe fn adagrad_vectors<V: Lanes>(lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32]) {
+    let n = p.len();
+    let (p, g, sum) = (p.as_mut_ptr(), g.as_ptr(), sum.as_mut_ptr());
+    // SAFETY: numbers of all arrays, here and below.
+    unsafe {
+        each_vector::<V>(
+            n,
+            #[inline(always)]
+            |at| {
+                let old = at.load::<V>(p);
+                let g = with_decay(at.load::<V>(g), old, weight_decay);
+                let squares = at.load::<V>(sum).add_product(g, g);
+                let step = g.both(
+                    squares.sqrt(),
+                    #[inline(always)]
+                    |g, root| g / (root + eps),
+                );
+                at.store(sum, squares);
+                at.store(p, old.add_product(V::splat(-lr), step));
+            },
+        )
     }
 }
 
@@ -276,10 +375,10 @@ simd! {
 /// When the lengths differ.
 pub fn adagrad(cpu: &Cpu, lr: f32, weight_decay: f32, eps: f32, p: &mut [f32], g: &[f32], sum: &mut [f32]) {
     same_length("adagrad", p.len(), &[("g", g.len()), ("sum", sum.len())]);
-    let kernel = if weight_decay == 0.0 { adagrad_kernel::<false> } else { adagrad_kernel::<true> };
     let arrays = (Write::new(p, 1), Read(g, 1), Write::new(sum, 1));
     cpu.pool.split_numbers(1, g.len(), arrays, |(p, g, sum)| {
-        kernel(cpu.isa, lr, weight_decay, eps, p, g, sum);
+        // SAFETY: parts of the same numbers of arrays of one length.
+        unsafe { adagrad_kernel(cpu.isa, lr, weight_decay, eps, p, g, sum) }
     });
 }
 

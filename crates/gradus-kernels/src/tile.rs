@@ -495,9 +495,12 @@ unsafe fn each<V: Lanes>(
     beside: impl Fn(*const f32) -> *const f32,
     f: impl Fn(f32, f32) -> f32,
 ) {
-    for row in (0..t.m).map(|i| t.rows.c(i)) {
-        for j in (0..t.n).step_by(V::N) {
-            let (p, left) = (row.wrapping_add(j), t.n - j);
+    // Rows without a gap are one.
+    let gapless = t.rows.c(1) == t.rows.c(0).wrapping_add(t.n);
+    let (m, n) = if gapless { (1, t.m * t.n) } else { (t.m, t.n) };
+    for row in (0..m).map(|i| t.rows.c(i)) {
+        for j in (0..n).step_by(V::N) {
+            let (p, left) = (row.wrapping_add(j), n - j);
             // SAFETY: numbers of a row of the output below `n`, and those beside them.
             unsafe {
                 if left >= V::N {

@@ -1,7 +1,6 @@
 //! `Dropout`: while training, drops each number with probability p and multiplies the others by 1/(1 − p).
 //!
-//! y = m∗x/(1 − p), dx = m∗dy/(1 − p), with m 0 with probability p, else 1. A prediction passes x on. Nothing is kept for
-//! the backward pass: the mask is drawn again. Source: Srivastava et al. 2014.
+//! y = m∗x/(1 − p), dx = m∗dy/(1 − p), with m 0 with probability p, else 1. A prediction passes x on. Source: Srivastava et al. 2014.
 
 use super::{Back, Declare, Layer};
 use crate::error::Result;
@@ -50,8 +49,9 @@ impl Layer for Dropout {
             return (x, Box::new(|_, dy| dy));
         }
         let (p, draw) = (self.p, e.draw());
-        let y = e.dropout(x, p, draw); // m∗x/(1 − p)
-        (y, Box::new(move |e, dy| e.dropout(dy, p, draw))) // m∗dy/(1 − p)
+        let m = e.mask(x, p, draw);
+        let y = e.masked(x, p, m); // m∗x/(1 − p)
+        (y, Box::new(move |e, dy| e.masked(dy, p, m))) // m∗dy/(1 − p)
     }
 }
 

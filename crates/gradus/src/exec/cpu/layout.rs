@@ -78,6 +78,7 @@ pub fn layout(info: &Info) -> Layout {
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
         (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0], info.like_input)),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
+        (_, true, 1) => (d[0], 1, 1, if d[0] <= HALF { d[0] } else { lanes(d[0]) }),
         (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
         _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),
