@@ -7,17 +7,18 @@
 #[inline(always)]
 pub fn philox4x32_10(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     let [mut k0, mut k1] = key;
-    let [mut c0, mut c1, mut c2, mut c3] = counter;
+    // Of each the lower half counts: what is above it is cut off by the products, which vectors of 64 bits do for nothing.
+    let [mut c0, mut c1, mut c2, mut c3] = counter.map(u64::from);
     for round in 0..10 {
         if round > 0 {
             k0 = k0.wrapping_add(0x9E37_79B9);
             k1 = k1.wrapping_add(0xBB67_AE85);
         }
-        let p0 = u64::from(c0) * 0xD251_1F53;
-        let p1 = u64::from(c2) * 0xCD9E_8D57;
-        (c0, c1, c2, c3) = ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
+        let p0 = u64::from(c0 as u32) * 0xD251_1F53;
+        let p1 = u64::from(c2 as u32) * 0xCD9E_8D57;
+        (c0, c1, c2, c3) = (p1 >> 32 ^ c1 ^ u64::from(k0), p1, p0 >> 32 ^ c3 ^ u64::from(k1), p0);
     }
-    [c0, c1, c2, c3]
+    [c0, c1, c2, c3].map(|c| c as u32)
 }
 
 #[cfg(test)]
