@@ -1,7 +1,11 @@
 //! Networks that no list names, beside the listed one of the nearest size: `cargo bench -p gradus --bench others`, one thread.
 //!
-//! Each case's share of the peak in a training step, and how many times further from the peak it is than the step or prediction of
-//! `gradus bench` that does as many floating-point operations, or nearly; more than 2 is marked. A case may be given:
+//! Each case's share of the peak in a training step, its share of what memory allows, and how many times further from the nearer of
+//! the two it is than the step or prediction of `gradus bench` that does as many floating-point operations, or nearly; more than 2
+//! is marked. What memory allows is the time that the bytes take which no step can do without, where a plain update of as much memory
+//! moves them (the roofline of Williams et al. 2009): the samples are read; of the parameters, all are read for the forward pass, and
+//! read and written by the update, with the states of the optimiser. What lies between the layers might never leave the caches, and
+//! does not count. A case may be given:
 //! `cargo bench -p gradus --bench others -- '3x32x32 | Conv2d 16 3,ReLU,Flatten,Linear 10 | b50 | Adam lr=0.001'`.
 
 #[path = "../tests/common/mod.rs"]
@@ -13,15 +17,16 @@ use std::time::Instant;
 use common::{chain, on, workload};
 use gradus::Registry;
 use gradus::data::{Dataset, Target};
-use gradus::exec::cpu::Isa;
+use gradus::exec::cpu::{Isa, Machine};
 use gradus::metrics::EVAL_BATCH;
 use gradus::model::Model;
-use gradus::net::Graph;
+use gradus::net::{Graph, ParamInfo};
 use gradus::prelude::Seed;
 use gradus::program::{Phase, Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Settings, Trainer};
-use gradus_kernels::peak;
+use gradus_kernels::optim::{Sgd, sgd};
+use gradus_kernels::{Buffer, peak};
 use indexmap::IndexMap;
 use ndarray::ArrayD;
 
@@ -60,10 +65,37 @@ const CASES: &[&str] = &[
     "64x8x8 | Conv2d 128 3 padding=1,ReLU,Conv2d 128 3 padding=1,ReLU,Flatten,Linear 10 | b16",
 ];
 
-/// Times of a case: the best microseconds of a step or a prediction, and its floating-point operations.
+/// Times of a case: the best microseconds of a step or a prediction, its floating-point operations, and the microseconds that moving
+/// its bytes takes.
 struct Step {
     micros: f64,
     flops: f64,
+    moving: f64,
+}
+
+impl Step {
+    /// The share of a peak of so many floating-point operations a second, and of what memory allows.
+    fn shares(&self, peak: f64) -> [f64; 2] {
+        [self.flops / self.micros * 1e6 / peak, self.moving / self.micros]
+    }
+
+    /// The larger one of them.
+    fn share(&self, peak: f64) -> f64 {
+        self.shares(peak).into_iter().fold(0.0, f64::max)
+    }
+}
+
+/// Microseconds to move so many bytes within `memory` bytes, as a plain update does it: two numbers read, one written.
+fn moving(bytes: usize, memory: usize) -> f64 {
+    let n = (memory / 8).max(1024);
+    let (mut p, g) = (Buffer::zeros(n), Buffer::zeros(n));
+    let (cpu, update) = (Machine::new(1), Sgd { lr: 1e-3, weight_decay: 0.0 });
+    bytes as f64 / (12 * n) as f64 * best(|| sgd(&cpu, &update, &mut p, &g))
+}
+
+/// Bytes of a sample's inputs.
+fn sample_bytes(data: &Dataset) -> usize {
+    data.inputs.values().map(|x| 4 * x.len() / data.len()).sum()
 }
 
 /// A step in batches from data of several, as long as training goes on the same way.
@@ -73,15 +105,20 @@ fn step(graph: &Graph, data: &Dataset, batch: usize, optimizer: &str) -> Step {
     let settings = Settings { optimizer, batch, ..Settings::default() };
     drop(Trainer::new(&mut net, data.into(), &settings).unwrap_or_else(|e| panic!("{e}"))); // it sets the optimiser
     let program = net.program();
-    let flops: u64 =
-        [Phase::Forward, Phase::Loss, Phase::Backward].iter().map(|p| program.cost(*p, "", batch).flops).sum();
+    let phases = [Phase::Forward, Phase::Loss, Phase::Backward];
+    let flops: u64 = phases.iter().map(|p| program.cost(*p, "", batch).flops).sum();
+    let states = net.optimizer().map_or(0, |o| o.states().len());
+    let params: usize = graph.params.iter().map(ParamInfo::len).sum();
+    let sample = sample_bytes(data);
+    let moving =
+        moving(batch * sample + 4 * params * (3 + 2 * states), 4 * params * (2 + states) + data.len() * sample);
     let batches: Vec<_> = (0..data.len() / batch).map(|i| data.range(i * batch..(i + 1) * batch)).collect();
     let mut at = 0;
     let micros = best(|| {
         net.train_step(&batches[at % batches.len()], 1e-4);
         at += 1;
     });
-    Step { micros, flops: flops as f64 }
+    Step { micros, flops: flops as f64, moving }
 }
 
 /// A prediction of so many samples.
@@ -96,7 +133,8 @@ fn prediction(graph: &Graph, data: &Dataset, samples: usize) -> Step {
     let micros = best(|| {
         black_box(session.predict_prepared(&numbers).unwrap_or_else(|e| panic!("{e}")));
     });
-    Step { micros, flops: cost.flops as f64 }
+    let needs = samples * sample_bytes(data) + 4 * graph.params.iter().map(ParamInfo::len).sum::<usize>();
+    Step { micros, flops: cost.flops as f64, moving: moving(needs, needs) }
 }
 
 /// The best of several times, in microseconds.
@@ -136,8 +174,11 @@ fn main() {
     let given: Vec<String> = std::env::args().skip(1).filter(|a| a.contains('|')).collect();
     let cases: Vec<&str> = if given.is_empty() { CASES.to_vec() } else { given.iter().map(String::as_str).collect() };
     let peak = || peak::flops(Isa::detect());
-    let share = |step: &Step, peak: f64| step.flops / step.micros * 1e6 / peak;
-    println!("{:>11} {:>8} {:>8}  network", "µs", "of peak", "further");
+    let show = |step: &Step, peak: f64, further: &str, name: &str| {
+        let [peak, memory] = step.shares(peak).map(|share| 100.0 * share);
+        println!("{:11.2} {peak:6.1} % {memory:6.1} % {further:>8}  {name}", step.micros);
+    };
+    println!("{:>11} {:>8} {:>8} {:>8}  network", "µs", "of peak", "memory", "further");
     let steps = ["W1", "W2", "W3", "W4", "W5"].map(|name| (name, name, None));
     let predictions =
         [("W6-disk-1", "W1", 1), ("W6-disk-1000", "W1", 1000), ("W6-net1-1", "W2", 1), ("W6-net1-1000", "W2", 1000)];
@@ -150,16 +191,16 @@ fn main() {
             Some(samples) => prediction(&graph, &data, samples),
         };
         let peak = peak();
-        println!("{:11.2} {:6.1} % {:8}  {name}", done.micros, 100.0 * share(&done, peak), "");
-        listed.push((name, done.flops, share(&done, peak)));
+        show(&done, peak, "", name);
+        listed.push((name, done.flops, done.share(peak)));
     }
     for case in cases {
         let (graph, data, batch, optimizer) = parse(case);
         let (step, peak) = (step(&graph, &data, batch, optimizer), peak());
         let far = |flops: f64| (flops / step.flops).ln().abs();
         let (name, _, nearest) = listed.iter().min_by(|a, b| far(a.1).total_cmp(&far(b.1))).expect("some are listed");
-        let further = nearest / share(&step, peak);
+        let further = nearest / step.share(peak);
         let mark = if further <= 2.0 { ' ' } else { '!' };
-        println!("{:11.2} {:6.1} % {further:5.2} {name}{mark} {case}", step.micros, 100.0 * share(&step, peak));
+        show(&step, peak, &format!("{further:.2}"), &format!("{name}{mark} {case}"));
     }
 }
