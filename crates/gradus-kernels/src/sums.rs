@@ -1,10 +1,10 @@
 //! Sums of columns.
 
 use crate::Cpu;
-use crate::lanes::{Lanes, by_lanes};
+use crate::lanes::{Lanes, by_lanes, each_vector};
 use crate::matmul::reach;
 use crate::optim::Sgd;
-use crate::pool::{Output, Work};
+use crate::pool::{Output, Read, Work, Write};
 
 /// What becomes of column sums.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +55,87 @@ pub fn sum_rows_grouped(
     );
     assert!(out.len() >= n, "sum_rows_grouped: the output has {} numbers, not {n}", out.len());
     sum_columns(cpu, Sums { rows, group: Some(group), ld, x: x.as_ptr(), total }, &mut out[..n]);
+}
+
+/// out(g, j) = Σ x(i, j) over the `group` rows of each of so many groups; in `out` groups lie `ld` apart, as rows do.
+///
+/// Order: as [`sum_rows`] of each.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or `ld` less than `n`.
+pub fn sum_groups(cpu: &Cpu, groups: usize, group: usize, n: usize, ld: usize, x: &[f32], out: &mut [f32]) {
+    if groups == 0 || n == 0 {
+        return;
+    }
+    let rows = groups.saturating_mul(group);
+    assert!(ld >= n && reach(rows, n, ld) <= x.len(), "sum_groups: x has {} numbers, too few for {rows}×{n}", x.len());
+    let needs = reach(groups, n, ld);
+    assert!(out.len() >= needs, "sum_groups: the output has {} numbers, not {needs}", out.len());
+    let arrays = (Read(&x[..reach(rows, n, ld)], group * ld), Write::new(&mut out[..needs], ld));
+    cpu.pool.split_rows(group, groups, 1, arrays, |part, (x, out)| {
+        // SAFETY: the groups' rows, and one of `out` for each, as was checked.
+        unsafe { partials(cpu.isa, part.len(), group, n, ld, x.as_ptr(), out.as_mut_ptr()) };
+    });
+}
+
+by_lanes! {
+    /// # Safety
+    /// `groups` times `group` rows of `n` numbers, `ld` apart, can be read; as many as there are groups written.
+    fn partials(groups: usize, group: usize, n: usize, ld: usize, x: *const f32, out: *mut f32) = partials_of_all
+}
+
+/// # Safety
+/// As [`partials`].
+#[inline(always)]
+unsafe fn partials_of_all<V: Lanes>(groups: usize, group: usize, n: usize, ld: usize, x: *const f32, out: *mut f32) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        if n > 2 * V::N {
+            for g in 0..groups {
+                let (x, out) = (x.wrapping_add(g * group * ld), std::slice::from_raw_parts_mut(out.add(g * ld), n));
+                sums_of_all::<V>(&Sums { rows: group, group: None, ld, x, total: Total::New }, out);
+            }
+            return;
+        }
+        // Some at a time: each addition of a chain waits for the last one.
+        let mut first = 0;
+        while first < groups {
+            let (x, out) = (x.wrapping_add(first * group * ld), out.wrapping_add(first * ld));
+            match groups - first {
+                1 => partials_of::<V, 1>(group, n, ld, x, out),
+                2 => partials_of::<V, 2>(group, n, ld, x, out),
+                3 => partials_of::<V, 3>(group, n, ld, x, out),
+                _ => partials_of::<V, 4>(group, n, ld, x, out),
+            }
+            first += 4;
+        }
+    }
+}
+
+/// The sums of `G` groups.
+///
+/// # Safety
+/// As [`partials`].
+#[inline(always)]
+unsafe fn partials_of<V: Lanes, const G: usize>(group: usize, n: usize, ld: usize, x: *const f32, out: *mut f32) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        each_vector::<V>(
+            n,
+            #[inline(always)]
+            |at| {
+                let mut sums = [V::splat(0.0); G];
+                for i in 0..group {
+                    for (g, sum) in sums.iter_mut().enumerate() {
+                        *sum = Lanes::add(*sum, at.load(x.wrapping_add((g * group + i) * ld)));
+                    }
+                }
+                for (g, sum) in sums.into_iter().enumerate() {
+                    at.store(out.wrapping_add(g * ld), sum);
+                }
+            },
+        );
+    }
 }
 
 /// Rows to be summed.
@@ -219,6 +300,16 @@ mod tests {
                 let partials = (0..rows).step_by(group).map(|g| chain(j, 0.0, g..rows.min(g + group)));
                 assert_eq!(sum.to_bits(), partials.fold(start(j), |sum, p| sum + p).to_bits());
             }
+        }
+        let groups = rows / group;
+        let sums = same_bits(machines, "sum_groups", |cpu| {
+            let mut out = vec![7.0; reach(groups, n, ld)];
+            sum_groups(cpu, groups, group, n, ld, &x, &mut out);
+            out
+        });
+        for (g, j) in (0..groups).flat_map(|g| (0..ld).map(move |j| (g, j))).take(sums.len()) {
+            let sum = if j < n { (0..group).fold(0.0, |sum, i| sum + x[(g * group + i) * ld + j]) } else { 7.0 };
+            assert_eq!(sums[g * ld + j].to_bits(), f32::to_bits(sum));
         }
         check_step(machines, numbers, (n, n), &stored, "sum_rows", |cpu, sgd, out| {
             sum_rows(cpu, rows, n, ld, &x, out, sgd.map_or(Total::New, Total::Sgd));

@@ -5,10 +5,10 @@
 //! (or 0).
 
 use gradus_kernels::conv::interleaved::sum_samples;
-use gradus_kernels::sums::{Total, sum_rows, sum_rows_grouped};
+use gradus_kernels::sums::{Total, sum_groups, sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Kind, Op};
-use crate::exec::cpu::{Layout, Lower, lanes, layout};
+use crate::exec::cpu::{Layout, Lower, layout};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -47,7 +47,6 @@ impl Op for SumGrad {
         let dy = layout(case.reads[0]);
         match (dy.group, dy.together) {
             (1, 1) => 0,
-            (_, 1) => case.batch() * lanes(dy.n),
             _ => dy.blocks(case.batch()) * dy.ld,
         }
     }
@@ -78,21 +77,15 @@ impl Op for SumGrad {
             let ([dy], [db, b, partials], batch, total) = (s.read, s.write, run.batch(), gradient.total(run));
             let out = if let Total::Sgd(_) = total { b } else { db };
             if together > 1 {
-                let partials = &mut partials[..batch.div_ceil(together) * ld];
-                run.cpu.pool.each_row(group, ld, partials, |i, partial| {
-                    sum_rows(run.cpu, group, ld, ld, &dy[i * group * ld..], partial, Total::New);
-                });
+                sum_groups(run.cpu, batch.div_ceil(together), group, ld, ld, dy, partials);
                 return sum_samples(run.cpu, batch, 1, n, partials, n, out, total);
             }
             if run.cpu.pool.threads() == 1 {
                 return sum_rows_grouped(run.cpu, batch * group, group, n, ld, dy, out, total);
             }
             // The same sums, but the partials of the images are kept and added afterwards.
-            let row = lanes(n);
-            run.cpu.pool.each_row(group, row, &mut partials[..batch * row], |i, partial| {
-                sum_rows(run.cpu, group, n, ld, &dy[i * group * ld..], partial, Total::New);
-            });
-            sum_rows(run.cpu, batch, n, row, partials, out, total);
+            sum_groups(run.cpu, batch, group, n, ld, dy, partials);
+            sum_rows(run.cpu, batch, n, ld, partials, out, total);
         });
     }
 }
