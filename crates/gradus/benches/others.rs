@@ -1,8 +1,8 @@
 //! Networks that no list names, beside the listed one of the nearest size: `cargo bench -p gradus --bench others`, one thread.
 //!
 //! Each case's share of the peak in a training step, its share of what memory allows, and how many times further from the nearer of
-//! the two it is than the step or prediction of `gradus bench` that does as many floating-point operations, or nearly; more than 2
-//! is marked. What memory allows is the time that the bytes take which no step can do without, where a plain update of as much memory
+//! the two it is than a step or prediction of `gradus bench` of as many floating-point operations would be, by the next smaller and
+//! the next larger one of them; more than 2 is marked. What memory allows is the time that the bytes take which no step can do without, where a plain update of as much memory
 //! moves them (the roofline of Williams et al. 2009): the samples are read; of the parameters, all are read for the forward pass, and
 //! read and written by the update, with the states of the optimiser. What lies between the layers might never leave the caches, and
 //! does not count. A case may be given:
@@ -170,6 +170,17 @@ fn parse(case: &str) -> (Graph, Dataset, usize, &str) {
     (graph, data, batch, parts.get(3).copied().unwrap_or("SGD lr=0.01"))
 }
 
+/// The share of the peak at so many operations, on the line through those of the listed, by size, on logarithmic scales.
+fn expected(listed: &[(f64, f64)], flops: f64) -> f64 {
+    let larger = listed.partition_point(|(size, _)| *size < flops);
+    let [a, b] = [larger.saturating_sub(1), larger.min(listed.len() - 1)].map(|i| listed[i]);
+    if a.0 == b.0 {
+        return a.1;
+    }
+    let way = (flops / a.0).ln() / (b.0 / a.0).ln();
+    a.1 * (b.1 / a.1).powf(way)
+}
+
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).filter(|a| a.contains('|')).collect();
     let cases: Vec<&str> = if given.is_empty() { CASES.to_vec() } else { given.iter().map(String::as_str).collect() };
@@ -183,7 +194,7 @@ fn main() {
     let predictions =
         [("W6-disk-1", "W1", 1), ("W6-disk-1000", "W1", 1000), ("W6-net1-1", "W2", 1), ("W6-net1-1000", "W2", 1000)];
     let predictions = predictions.map(|(name, of, samples)| (name, of, Some(samples)));
-    let mut listed: Vec<(&str, f64, f64)> = Vec::new();
+    let mut listed = Vec::new();
     for (name, of, samples) in steps.into_iter().chain(predictions) {
         let (graph, data, batch) = workload(of, if of == "W4" { 50 } else { 1000 });
         let done = match samples {
@@ -192,15 +203,14 @@ fn main() {
         };
         let peak = peak();
         show(&done, peak, "", name);
-        listed.push((name, done.flops, done.share(peak)));
+        listed.push((done.flops, done.share(peak)));
     }
+    listed.sort_by(|a, b| a.0.total_cmp(&b.0));
     for case in cases {
         let (graph, data, batch, optimizer) = parse(case);
         let (step, peak) = (step(&graph, &data, batch, optimizer), peak());
-        let far = |flops: f64| (flops / step.flops).ln().abs();
-        let (name, _, nearest) = listed.iter().min_by(|a, b| far(a.1).total_cmp(&far(b.1))).expect("some are listed");
-        let further = nearest / step.share(peak);
+        let further = expected(&listed, step.flops) / step.share(peak);
         let mark = if further <= 2.0 { ' ' } else { '!' };
-        show(&step, peak, &format!("{further:.2}"), &format!("{name}{mark} {case}"));
+        show(&step, peak, &format!("{further:.2}{mark}"), case);
     }
 }
