@@ -399,6 +399,7 @@ fn overlap(range: &Range<usize>, start: usize, len: usize) -> Range<usize> {
 // ---------------------------------------------------------------------------------------------------------- the passes
 
 /// Images that a pass reads.
+#[derive(Clone, Copy)]
 struct Image {
     data: *const f32,
     w: usize,
@@ -408,6 +409,7 @@ struct Image {
 }
 
 /// A pass that sums over taps and channels for each pixel: forward, or the input's gradient.
+#[derive(Clone, Copy)]
 struct Gather {
     down: (Axis, Pass),
     right: (Axis, Pass),
@@ -446,7 +448,23 @@ impl Gather {
         if self.dst_w < rows && self.batch >= rows && tall_rows(cpu.isa, self.n) > rows && apart {
             return cpu.pool.split(c.work(), self.batch, rows, |images| self.across_images(cpu, images, &out));
         }
-        cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, &out));
+        // More images than stay in the second cache from one pair of runs to the next go by some at a time.
+        let at_once = (4 * NEAR / (self.src.size * self.src.ld + self.dst_size * self.ldd).max(1)).max(1);
+        if self.batch > at_once && self.batch >= cpu.pool.threads() {
+            return cpu.pool.split(c.work(), self.batch, 1, |images| {
+                for (first, count) in even(images, at_once) {
+                    let dst = out.ptr().wrapping_add(first * self.dst_size * self.ldd);
+                    self.of(first, count).pixels(cpu, 0..count * self.dst_size, dst);
+                }
+            });
+        }
+        cpu.pool.split(c.work(), self.batch * self.dst_size, rows, |range| self.pixels(cpu, range, out.ptr()));
+    }
+
+    /// The pass over some of the images.
+    fn of(&self, first: usize, count: usize) -> Gather {
+        let data = self.src.data.wrapping_add(first * self.src.size * self.src.ld);
+        Gather { batch: count, src: Image { data, ..self.src }, ..*self }
     }
 
     /// The pairs of runs that all pixels are in.
@@ -523,34 +541,42 @@ impl Gather {
         }
     }
 
-    /// A range of the pixels, counted run by run. Concurrent calls are given disjoint ranges.
-    fn pixels(&self, cpu: &Cpu, range: Range<usize>, out: &Output) {
+    /// A range of the pixels, counted run by run; `dst` is the first number of the target. Concurrent calls are given disjoint ranges.
+    fn pixels(&self, cpu: &Cpu, range: Range<usize>, dst: *mut f32) {
         let (_, width) = tile_size(cpu.isa);
         let rows = self.down.0.taps * self.right.0.taps * self.k;
         for j in (0..self.n).step_by(width) {
             let (n, weights) = (width.min(self.n - j), self.weights.wrapping_add(j));
             // Rows of several tiles lie apart: those of one are copied where many pixels read them.
             if self.n > width && rows >= 64 && rows * width <= COPIED && range.len() >= 256 {
-                self.copied_columns(cpu, &range, out, j, n, rows);
+                self.copied_columns(cpu, &range, dst, j, n, rows);
             } else {
-                self.columns(cpu, &range, out, j, n, (weights, self.ldw));
+                self.columns(cpu, &range, dst, j, n, (weights, self.ldw));
             }
         }
     }
 
     /// So many columns of a range of the pixels, from a copy of their weights.
     #[inline(never)] // the copy is on the stack
-    fn copied_columns(&self, cpu: &Cpu, range: &Range<usize>, out: &Output, j: usize, n: usize, rows: usize) {
+    fn copied_columns(&self, cpu: &Cpu, range: &Range<usize>, dst: *mut f32, j: usize, n: usize, rows: usize) {
         let (_, width) = tile_size(cpu.isa);
         let mut copy = Aligned([MaybeUninit::uninit(); COPIED]);
         let copy = copy.0.as_mut_ptr().cast::<f32>();
         // SAFETY: all weights are there, as the pass has checked, and there is room for `rows` rows of `width`.
         unsafe { copy_rows(cpu.isa, rows, n, (self.weights.wrapping_add(j), self.ldw), (copy, width)) };
-        self.columns(cpu, range, out, j, n, (copy, width));
+        self.columns(cpu, range, dst, j, n, (copy, width));
     }
 
     /// The same with weights that lie there, so far apart.
-    fn columns(&self, cpu: &Cpu, range: &Range<usize>, out: &Output, j: usize, n: usize, weights: (*const f32, usize)) {
+    fn columns(
+        &self,
+        cpu: &Cpu,
+        range: &Range<usize>,
+        dst: *mut f32,
+        j: usize,
+        n: usize,
+        weights: (*const f32, usize),
+    ) {
         let (most, _) = tile_size(cpu.isa);
         let tall = tall_rows(cpu.isa, n);
         let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
@@ -564,7 +590,7 @@ impl Gather {
                 continue;
             }
             let (chain, b) = self.chain(&down, &right, 1, weights);
-            let mut walk = self.walk(&down, &right, range.start, out.ptr().wrapping_add(j));
+            let mut walk = self.walk(&down, &right, range.start, dst.wrapping_add(j));
             if is_short(cpu.isa, &chain, from, to) {
                 let mut left = range.len();
                 while left > 0 {

@@ -507,7 +507,7 @@ mod tests {
     fn square_roots_are_exact() {
         // Every significand with an even and an odd exponent: where neither end of the range is near, others differ by a power of two.
         check(1 << 24, |i| f32::from_bits((127 << 23) + i as u32));
-        check(254 * 100, |i| f32::from_bits((1 + i as u32 / 100 << 23) + i as u32 % 100 * 83_890));
+        check(254 * 100, |i| f32::from_bits(((1 + i as u32 / 100) << 23) + i as u32 % 100 * 83_890));
         // Both ends, and what has a root of another kind, at any place in a vector.
         let edges = [0.0, f32::from_bits(1), f32::MIN_POSITIVE, 2f32.powi(-96), f32::MAX, f32::INFINITY];
         for x in edges.into_iter().flat_map(|x| [x, x.next_down(), x.next_up(), -x]).chain([f32::NAN]) {

@@ -172,6 +172,8 @@ pub(crate) trait TileRows: Copy {
     /// The number of row `i`. Places past the last are asked for, but not read.
     fn a(&self, i: usize, place: Self::Place) -> *const f32;
     fn c(&self, i: usize) -> *mut f32;
+    /// Whether rows of `n` numbers of the output follow each other without a gap.
+    fn gapless(&self, n: usize) -> bool;
 }
 
 /// Rows an equal distance apart.
@@ -203,6 +205,10 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     #[inline(always)]
     fn c(&self, i: usize) -> *mut f32 {
         self.c.wrapping_add(i * self.c_step)
+    }
+    #[inline(always)]
+    fn gapless(&self, n: usize) -> bool {
+        self.c_step == n
     }
 }
 
@@ -254,6 +260,10 @@ impl TileRows for Anywhere {
     #[inline(always)]
     fn c(&self, i: usize) -> *mut f32 {
         self.c[i]
+    }
+    #[inline(always)]
+    fn gapless(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -495,9 +505,7 @@ unsafe fn each<V: Lanes>(
     beside: impl Fn(*const f32) -> *const f32,
     f: impl Fn(f32, f32) -> f32,
 ) {
-    // Rows without a gap are one.
-    let gapless = t.rows.c(1) == t.rows.c(0).wrapping_add(t.n);
-    let (m, n) = if gapless { (1, t.m * t.n) } else { (t.m, t.n) };
+    let (m, n) = if t.rows.gapless(t.n) { (1, t.m * t.n) } else { (t.m, t.n) }; // as one row
     for row in (0..m).map(|i| t.rows.c(i)) {
         for j in (0..n).step_by(V::N) {
             let (p, left) = (row.wrapping_add(j), n - j);
