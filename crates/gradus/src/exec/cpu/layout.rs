@@ -3,7 +3,8 @@
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
 //! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, pixels of a
-//! few channels to half of one, those of data not at all; long rows never lie a large power of two apart.
+//! few channels to half of one, those of data and sample vectors of a few numbers not at all; long rows never lie a large power of
+//! two apart.
 //! Images may lie interleaved instead (`interleave.rs`): sixteen samples together, H·W rows of C vectors of sixteen.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
 
@@ -78,7 +79,8 @@ pub fn layout(info: &Info) -> Layout {
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
         (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0], info.like_input)),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
-        (_, true, 1) => (d[0], 1, 1, if d[0] <= HALF { d[0] } else { lanes(d[0]) }),
+        // So that functions of every number fill the lanes.
+        (_, true, 1) if d[0] <= HALF => (d[0], 1, 1, d[0]),
         (_, false, 2) => (d[0], d[1], 1, lanes(d[0])),
         (_, false, 4) => (d[0], d[1], d[2] * d[3], lanes(d[0])),
         _ => (d.iter().product(), 1, 1, lanes(d.iter().product())),
