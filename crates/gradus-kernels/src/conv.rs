@@ -15,6 +15,7 @@ use crate::layout::SAMPLES;
 use crate::matmul::{Aligned, copy_rows, even, reach};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Work};
+use crate::square::SIDE;
 use crate::tile::{Ahead, Anywhere, Begin, COLUMNS, Chain, End, Regular, TALL_ROWS, Tile, tall_rows, tile_size};
 
 pub mod interleaved;
@@ -825,8 +826,11 @@ const GROUP: usize = 4;
 impl Strips {
     /// If it is worth it.
     fn of(cpu: &Cpu, c: &Conv) -> Option<Strips> {
-        // A few channels do not fill a tile, which takes rows of several taps then.
-        let pays = c.ci >= 8 && c.taps() >= 4 && c.out_h() * c.out_w() >= 192;
+        // Where few channels do not fill a tile, it takes rows of several taps. Pixels of a line of the cache each are read as they lie,
+        // but for rows of one vector, whose tiles are quicker where rows follow each other. With a stride, a tap reads few of the pixels
+        // that would be copied.
+        let fills = c.ci > if c.co > SIDE { SIDE } else { SIDE / 2 };
+        let pays = fills && c.stride == (1, 1) && c.taps() >= 4 && c.out_h() * c.out_w() >= 192;
         (pays && Strips::fit(c)).then(|| Strips::new(cpu, c))
     }
 
