@@ -957,8 +957,8 @@ pub(crate) mod tests {
         let machines: Vec<Cpu> = machines().into_iter().filter(|cpu| cpu.pool.threads() == 1).collect();
         cases("copies", 12, |seed| {
             let mut numbers = Numbers::new(seed.into());
-            // Pieces of the terms, of the rows that are copied, of the columns.
-            let (m, n, k) = (numbers.pick(1..150), numbers.pick(1..100), numbers.pick(1..2 * NEAR + 80));
+            // Pieces of the terms, of the rows that are copied, of the columns. (A single row has tiles of its own.)
+            let (m, n, k) = (numbers.pick(2..150), numbers.pick(1..100), numbers.pick(1..2 * NEAR + 80));
             let (m, k) = [(m, k), (m, k), (m + 64, TERMS - 3), (m, TERMS + 1)][numbers.pick(0..4)];
             let (transposed, transposed_b) = (numbers.pick(0..2) == 1, numbers.pick(0..2) == 1);
             let (lda, ldb, ldc) = (if transposed { m } else { k } + 3, if transposed_b { k } else { n } + 2, n + 1);

@@ -34,7 +34,9 @@ use ndarray::ArrayD;
 const CASES: &[&str] = &[
     // Widths and batches of small networks.
     "2 | Linear 1,Tanh,Linear 1,Tanh,Linear 2 | b20",
+    "2 | Linear 1,ReLU,Linear 1,ReLU,Linear 1,Tanh,Linear 2 | b1000",
     "2 | Linear 7,ReLU,Linear 7,Tanh,Linear 2 | b20",
+    "2 | Linear 7,ReLU,Linear 7,ReLU,Linear 7,Tanh,Linear 2 | b1000",
     "2 | Linear 25,ReLU,Linear 25,ReLU,Linear 25,Tanh,Linear 2 | b1",
     "2 | Linear 25,ReLU,Linear 25,ReLU,Linear 25,Tanh,Linear 2 | b3",
     "2 | Linear 25,ReLU,Linear 25,ReLU,Linear 25,Tanh,Linear 2 | b20 | Adam lr=0.001",
@@ -60,6 +62,8 @@ const CASES: &[&str] = &[
     "1x28x28 | Conv2d 6 5 padding=2,ReLU,MaxPool2d 2,Conv2d 16 5,ReLU,MaxPool2d 2,Flatten,Linear 120,ReLU,Linear 84,ReLU,Linear 10 | b64",
     "3x32x32 | Conv2d 16 3 padding=1,ReLU,MaxPool2d 2,Conv2d 32 3 padding=1,ReLU,MaxPool2d 2,Flatten,Linear 10 | b64",
     "3x32x32 | Conv2d 32 3,BatchNorm2d,ReLU,MaxPool2d 2,Conv2d 64 3,BatchNorm2d,ReLU,MaxPool2d 2,Flatten,Linear 10 | b64",
+    "3x32x32 | Conv2d 16 3 padding=1 stride=2,BatchNorm2d,ReLU,Conv2d 32 3 padding=1 stride=2,BatchNorm2d,ReLU,Flatten,Linear 10 | b64 | Adam lr=0.001",
+    "1x28x28 | Conv2d 16 3,BatchNorm2d,ReLU,MaxPool2d 2,Conv2d 32 3,BatchNorm2d,ReLU,MaxPool2d 2,Flatten,Linear 10 | b1000",
     "16x16x16 | Conv2d 64 1,ReLU,Conv2d 64 1,ReLU,AvgPool2d 4,Flatten,Linear 10 | b32",
     "16x14x14 | Conv2d 16 3 padding=1,ReLU,Conv2d 16 3 padding=1,ReLU,Flatten,Linear 10 | b3",
     "64x8x8 | Conv2d 128 3 padding=1,ReLU,Conv2d 128 3 padding=1,ReLU,Flatten,Linear 10 | b16",
