@@ -363,9 +363,9 @@ mod x86 {
             // SAFETY: as above.
             unsafe { std::mem::transmute(a) }
         }
-        /// The machine's own takes 18 cycles, in which it can divide nothing. This takes 7, and its last step is exact but for one
-        /// rounding, of what is closer to the root than any other number: the same bits, for all numbers (tested). Markstein:
-        /// *IA-64 and elementary functions* (2000), 9.2.
+        /// Beside the divider, which the machine's own shares with the quotient that follows: an estimate, a step of Newton's, and the
+        /// exact remainder, so that one rounding of a number next to the root is left. The same bits, for all numbers (tested).
+        /// Markstein: *IA-64 and elementary functions* (2000), 9.2.
         #[inline(always)]
         unsafe fn sqrt(self) -> Self {
             // SAFETY: see `splat`.

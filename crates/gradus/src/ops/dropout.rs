@@ -12,7 +12,8 @@ use crate::exec::cpu::{Layout, Lower};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
-    /// A mask of the shape of `x`: 0 with probability p, else 1. It belongs to `draw`, a number from [`Emit::draw`].
+    /// A mask of the shape of `x`, whole numbers: 0 with probability p (0 to 1), else 1. It belongs to `draw`, a number from
+    /// [`Emit::draw`].
     pub fn mask(&mut self, x: Value, p: f64, draw: u64) -> Value {
         let dims = self.dims(x).to_vec();
         let mask = self.batched_ints(&format!("mask{draw}"), &dims);
