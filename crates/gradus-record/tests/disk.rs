@@ -6,11 +6,19 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{Folder, arm, everything, filled, study, trial};
 use gradus_record::{Filter, Kind, Store};
 
 const DO: &str = "GRADUS_RECORD_DISK";
+
+/// One test at a time: a process that another test is just starting has all files of this one open for a moment, and a
+/// journal that is removed meanwhile still takes its room on the disk.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn quiet(program: &str, arguments: &[&str]) -> bool {
     let run = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -33,15 +41,7 @@ impl Disk {
     }
 
     fn again(&self, options: &str) {
-        // A process that another test is just starting may have our files open for a moment.
-        let (options, path) = (format!("remount,{options}"), self.0.0.display().to_string());
-        let done = (0..100).any(|_| {
-            quiet("mount", &["-o", &options, &path]) || {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                false
-            }
-        });
-        assert!(done, "{options}");
+        assert!(quiet("mount", &["-o", &format!("remount,{options}"), &self.0.0.display().to_string()]), "{options}");
     }
 }
 
@@ -73,6 +73,7 @@ fn until_full(dir: &Path) -> (gradus_record::Error, usize) {
 
 #[test]
 fn a_full_disk_keeps_what_was_written() {
+    let _alone = alone();
     let mut most = 0;
     for size in (1..=20).map(|i| i * 20_480) {
         let Some(disk) = Disk::new(size) else { return };
@@ -104,6 +105,7 @@ fn a_full_disk_keeps_what_was_written() {
 
 #[test]
 fn a_store_goes_on_when_there_is_room_again() {
+    let _alone = alone();
     let Some(disk) = Disk::new(400_000) else { return };
     let dir = disk.0.0.join("run");
     std::fs::write(disk.0.0.join("other"), vec![1; 200_000]).unwrap();
@@ -118,6 +120,7 @@ fn a_store_goes_on_when_there_is_room_again() {
 
 #[test]
 fn a_disk_that_is_read_only() {
+    let _alone = alone();
     let Some(disk) = Disk::new(4_000_000) else { return };
     let dir = disk.0.0.join("run");
     let good = everything(&filled(&dir, 2, 3)).unwrap();
@@ -163,6 +166,7 @@ fn said(command: &mut Command, dir: &Path) -> String {
 #[cfg(unix)]
 #[test]
 fn a_folder_that_may_not_be_written() {
+    let _alone = alone();
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
@@ -196,6 +200,7 @@ fn a_folder_that_may_not_be_written() {
 #[cfg(unix)]
 #[test]
 fn a_file_that_may_not_grow() {
+    let _alone = alone();
     // The shell sets the limit, and takes away the signal that would end the process.
     for blocks in [4, 100, 180, 260] {
         let folder = Folder::new("limit");
