@@ -5,7 +5,7 @@
 //! integers (labels, positions of maxima). Where an op's operands lie is fixed when the plan is made: [`Operands::new`]
 //! checks there that nothing written overlaps anything else, so that a step needs no check but the lengths.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -26,6 +26,12 @@ impl Buffer {
     /// Alignment in bytes: a cache line, and the widest vector register.
     pub const ALIGN: usize = 64;
 
+    /// A large page, which takes one entry of the processor's table of pages, where 512 small ones take an entry each.
+    const PAGE: usize = 1 << 21;
+
+    /// Buffers of more bytes lie in large pages where the system has them.
+    const LARGE: usize = 4 * Self::PAGE;
+
     /// `len` zeros.
     ///
     /// # Panics
@@ -33,14 +39,22 @@ impl Buffer {
     pub fn zeros(len: usize) -> Buffer {
         let layout = Self::layout(len);
         // SAFETY: the layout has a size of at least 64 bytes.
-        let ptr = unsafe { alloc_zeroed(layout) }.cast::<f32>();
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
-        Buffer { ptr, len }
+        let ptr = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(ptr.cast::<f32>()) else { handle_alloc_error(layout) };
+        #[cfg(target_os = "linux")]
+        if layout.align() == Self::PAGE {
+            // SAFETY: a hint about whole pages that this buffer owns; what it does not help, it does not change.
+            unsafe { libc::madvise(ptr.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: so many bytes have been allocated; zero bytes are zeros.
+        unsafe { ptr.write_bytes(0, layout.size()) };
+        Buffer { ptr: start, len }
     }
 
     fn layout(len: usize) -> Layout {
         let bytes = len.max(16).checked_mul(4).expect("buffer larger than the address space");
-        Layout::from_size_align(bytes, Self::ALIGN).expect("buffer larger than the address space")
+        let align = if bytes < Self::LARGE { Self::ALIGN } else { Self::PAGE };
+        Layout::from_size_align(bytes, align).expect("buffer larger than the address space")
     }
 }
 
@@ -92,9 +106,14 @@ pub struct Span {
     pub start: usize,
     /// How many.
     pub len: usize,
+    /// The distance between two samples of a batch; 0 for what is the same for all of them.
+    pub sample: usize,
 }
 
 impl Span {
+    /// Nothing.
+    pub const NONE: Span = Span { region: Region::Work, start: 0, len: 0, sample: 0 };
+
     fn end(&self) -> usize {
         self.start.checked_add(self.len).expect("span past the address space")
     }
@@ -115,6 +134,13 @@ pub struct IntSpan {
     pub start: usize,
     /// How many.
     pub len: usize,
+    /// As of a [`Span`].
+    pub sample: usize,
+}
+
+impl IntSpan {
+    /// Nothing.
+    pub const NONE: IntSpan = IntSpan { start: 0, len: 0, sample: 0 };
 }
 
 /// The memory of one running plan, borrowed for a step.
@@ -171,6 +197,8 @@ pub struct Operands<const R: usize, const W: usize, const IR: usize = 0, const I
     work_len: usize,
     ints_len: usize,
     writes_store: bool,
+    /// How many samples all spans have that know their samples.
+    samples: usize,
 }
 
 /// The slices of one op, resolved by [`Operands::resolve`].
@@ -197,17 +225,20 @@ impl<const R: usize, const W: usize, const IR: usize, const IW: usize> Operands<
                 assert!(!w.overlaps(other), "operand {w:?} is written and overlaps {other:?}");
             }
         }
-        let int = |s: &IntSpan| Span { region: Region::Work, start: s.start, len: s.len };
+        let int = |s: &IntSpan| Span { region: Region::Work, start: s.start, len: s.len, sample: s.sample };
         for (i, w) in int_write.iter().enumerate() {
             for other in int_read.iter().chain(&int_write[..i]) {
                 assert!(!int(w).overlaps(&int(other)), "integers {w:?} are written and overlap {other:?}");
             }
         }
+        let ints = int_read.iter().chain(&int_write).map(int);
+        let all = read.iter().chain(&write).copied().chain(ints.clone());
         let reach = |region| read.iter().chain(&write).filter(|s| s.region == region).map(Span::end).max().unwrap_or(0);
         Self {
             store_len: reach(Region::Store),
             work_len: reach(Region::Work),
-            ints_len: int_read.iter().chain(&int_write).map(|s| int(s).end()).max().unwrap_or(0),
+            ints_len: ints.map(|s| s.end()).max().unwrap_or(0),
+            samples: all.filter_map(|s| s.len.checked_div(s.sample)).min().unwrap_or(usize::MAX),
             writes_store: write.iter().any(|s| s.region == Region::Store),
             read,
             write,
@@ -216,16 +247,17 @@ impl<const R: usize, const W: usize, const IR: usize, const IW: usize> Operands<
         }
     }
 
-    /// The slices, in `memory`.
+    /// The slices, in `memory`, from the sample `first` on.
     ///
     /// # Panics
-    /// When the memory is smaller than the plan it belongs to, or the op writes to a shared store.
+    /// When the memory is smaller than the plan it belongs to, there are fewer samples, or the op writes to a shared store.
     #[inline]
-    pub fn resolve<'m>(&self, memory: &'m mut Memory<'_>) -> Slices<'m, R, W, IR, IW> {
+    pub fn resolve<'m>(&self, memory: &'m mut Memory<'_>, first: usize) -> Slices<'m, R, W, IR, IW> {
         assert!(
             self.store_len <= memory.store_len
                 && self.work_len <= memory.work_len
                 && self.ints_len <= memory.ints_len
+                && first <= self.samples
                 && (memory.writable || !self.writes_store),
             "memory does not belong to this plan"
         );
@@ -234,26 +266,27 @@ impl<const R: usize, const W: usize, const IR: usize, const IW: usize> Operands<
             Region::Work => memory.work,
         };
         // SAFETY: every span ends within its region (asserted above against the farthest end, computed in `new` from
-        // fields that do not change). `Memory` borrows the regions mutably (a store not `writable` is only read), and
-        // the returned slices borrow the `Memory` mutably, so that no other slices of it exist. Within one call, `new`
-        // has checked that a written span overlaps no other one of its region; regions are separate slices.
+        // fields that do not change), and has `first` samples at least before its end (likewise). `Memory` borrows the
+        // regions mutably (a store not `writable` is only read), and the returned slices borrow the `Memory` mutably, so
+        // that no other slices of it exist. Within one call, `new` has checked that a written span overlaps no other one
+        // of its region; regions are separate slices.
         unsafe {
             Slices {
                 read: std::array::from_fn(|i| {
-                    let s = &self.read[i];
-                    std::slice::from_raw_parts(base(s).add(s.start), s.len)
+                    let (s, before) = (&self.read[i], first * self.read[i].sample);
+                    std::slice::from_raw_parts(base(s).add(s.start + before), s.len - before)
                 }),
                 write: std::array::from_fn(|i| {
-                    let s = &self.write[i];
-                    std::slice::from_raw_parts_mut(base(s).add(s.start), s.len)
+                    let (s, before) = (&self.write[i], first * self.write[i].sample);
+                    std::slice::from_raw_parts_mut(base(s).add(s.start + before), s.len - before)
                 }),
                 int_read: std::array::from_fn(|i| {
-                    let s = &self.int_read[i];
-                    std::slice::from_raw_parts(memory.ints.add(s.start), s.len)
+                    let (s, before) = (&self.int_read[i], first * self.int_read[i].sample);
+                    std::slice::from_raw_parts(memory.ints.add(s.start + before), s.len - before)
                 }),
                 int_write: std::array::from_fn(|i| {
-                    let s = &self.int_write[i];
-                    std::slice::from_raw_parts_mut(memory.ints.add(s.start), s.len)
+                    let (s, before) = (&self.int_write[i], first * self.int_write[i].sample);
+                    std::slice::from_raw_parts_mut(memory.ints.add(s.start + before), s.len - before)
                 }),
             }
         }
@@ -265,7 +298,7 @@ mod tests {
     use super::*;
 
     fn work(start: usize, len: usize) -> Span {
-        Span { region: Region::Work, start, len }
+        Span { region: Region::Work, start, len, sample: 0 }
     }
 
     #[test]
@@ -273,18 +306,38 @@ mod tests {
         let (mut store, mut w, mut ints) = (Buffer::zeros(8), Buffer::zeros(8), vec![0u32; 4]);
         store[3] = 5.0;
         let ops = Operands::new(
-            [Span { region: Region::Store, start: 2, len: 3 }],
+            [Span { region: Region::Store, start: 2, len: 3, sample: 0 }],
             [work(0, 2), work(2, 1)],
             [],
-            [IntSpan { start: 1, len: 2 }],
+            [IntSpan { start: 1, len: 2, sample: 0 }],
         );
         let mut memory = Memory::new(&mut store, &mut w, &mut ints);
-        let s = ops.resolve(&mut memory);
+        let s = ops.resolve(&mut memory, 0);
         s.write[0][1] = s.read[0][1];
         s.write[1][0] = 7.0;
         s.int_write[0][1] = 9;
         assert_eq!((w[1], w[2], ints[2]), (5.0, 7.0, 9));
         assert_eq!(w.as_ptr() as usize % Buffer::ALIGN, 0);
+    }
+
+    #[test]
+    fn slices_begin_at_a_sample() {
+        let (mut store, mut w, mut ints) = (Buffer::zeros(0), Buffer::zeros(16), (0..6).collect::<Vec<u32>>());
+        w.iter_mut().zip(0..).for_each(|(w, i)| *w = i as f32);
+        let batched = Span { sample: 3, ..work(1, 9) };
+        let ops = Operands::new([batched, work(10, 2)], [], [IntSpan { start: 2, len: 3, sample: 1 }], []);
+        let mut memory = Memory::new(&mut store, &mut w, &mut ints);
+        let s = ops.resolve(&mut memory, 2);
+        assert_eq!((s.read, s.int_read), ([&[7.0, 8.0, 9.0][..], &[10.0, 11.0]], [&[4][..]]));
+        assert_eq!(ops.resolve(&mut memory, 3).read[0], &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not belong")]
+    fn samples_that_there_are_not_are_refused() {
+        let (mut store, mut w) = (Buffer::zeros(0), Buffer::zeros(8));
+        let ops = Operands::<1, 0>::new([Span { sample: 3, ..work(0, 8) }], [], [], []);
+        ops.resolve(&mut Memory::new(&mut store, &mut w, &mut []), 3);
     }
 
     #[test]
@@ -297,14 +350,14 @@ mod tests {
     #[should_panic(expected = "does not belong")]
     fn a_shared_store_is_not_written() {
         let (store, mut w) = (Buffer::zeros(8), Buffer::zeros(8));
-        let ops = Operands::<0, 1>::new([], [Span { region: Region::Store, start: 0, len: 1 }], [], []);
-        ops.resolve(&mut Memory::shared(&store, &mut w, &mut []));
+        let ops = Operands::<0, 1>::new([], [Span { region: Region::Store, start: 0, len: 1, sample: 0 }], [], []);
+        ops.resolve(&mut Memory::shared(&store, &mut w, &mut []), 0);
     }
 
     #[test]
     #[should_panic(expected = "does not belong")]
     fn a_small_memory_is_refused() {
         let (mut store, mut w) = (Buffer::zeros(8), Buffer::zeros(8));
-        Operands::<1, 0>::new([work(7, 2)], [], [], []).resolve(&mut Memory::new(&mut store, &mut w, &mut []));
+        Operands::<1, 0>::new([work(7, 2)], [], [], []).resolve(&mut Memory::new(&mut store, &mut w, &mut []), 0);
     }
 }

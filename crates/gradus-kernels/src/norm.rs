@@ -98,9 +98,19 @@ impl Norm {
         (self.groups * self.rows) as f32
     }
 
-    /// How many numbers of scratch [`batch_norm`] and [`batch_norm_grad`] need.
+    /// How many numbers the moments of all groups are.
+    pub fn moments(&self) -> usize {
+        self.blocks() * self.chunks() * SUMS
+    }
+
+    /// How far the moments of a group lie from those of the next; where groups lie interleaved, a sixteenth of sixteen groups.
+    pub fn moments_step(&self) -> usize {
+        self.chunks() * SUMS / self.together()
+    }
+
+    /// How many numbers of scratch [`batch_norm`] and [`batch_norm_grad`] need: the moments, and two for each column.
     pub fn scratch(&self) -> usize {
-        self.blocks() * self.chunks() * SUMS + 2 * self.n
+        self.moments() + 2 * self.n
     }
 
     #[track_caller]
@@ -114,8 +124,16 @@ impl Norm {
     }
 
     #[track_caller]
-    fn check_scratch(&self, name: &str, x: &[f32]) {
-        assert!(x.len() >= self.scratch(), "{name} holds {} numbers, needs {}", x.len(), self.scratch());
+    fn check_optional(&self, name: &str, x: Option<&[f32]>) {
+        if let Some(x) = x {
+            self.check_columns(name, x);
+        }
+    }
+
+    #[track_caller]
+    fn check_moments(&self, name: &str, x: &[f32]) {
+        assert!(self.groups > 0 && self.rows > 0, "{name}: no rows to take them of");
+        assert!(x.len() >= self.moments(), "{name} holds {} numbers, needs {}", x.len(), self.moments());
     }
 
     fn end(&self) -> usize {
@@ -337,17 +355,14 @@ simd! {
 simd! {
     fn batch_norm_grad_kernel(
         s: &Norm, lines: usize, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
-        sum_dy: &[f32], sum_dy_xhat: &[f32], before: Option<(Map, &[f32])>, dx: &mut [f32],
+        means: [&[f32]; 2], before: Option<(Map, &[f32])>, dx: &mut [f32],
     ) {
         let (map, z) = before.unwrap_or((Map::Identity, &[]));
         for_each_map(map, #[inline(always)] |map| near(lines, s.width(), #[inline(always)] |rows, j, width| {
             let (mu, inverse) = (s.of_columns(mean, j, width, 0.0), s.of_columns(inv_std, j, width, 0.0));
-            let mut a = s.of_columns(sum_dy, j, width, 0.0);
-            let mut b = s.of_columns(sum_dy_xhat, j, width, 0.0);
+            let [a, b] = [s.of_columns(means[0], j, width, 0.0), s.of_columns(means[1], j, width, 0.0)];
             let mut scale = s.or(gamma, j, width, 1.0);
             for l in 0..LANES {
-                a[l] /= s.count();
-                b[l] /= s.count();
                 scale[l] *= inverse[l];
             }
             for r in rows {
@@ -373,6 +388,67 @@ simd! {
     }
 }
 
+/// The moments of each group: mᵢ and vᵢ. [`Norm::moments`] numbers are written; those of some groups alone are at a multiple of
+/// [`Norm::moments_step`], and what is said of them is the same.
+///
+/// # Panics
+/// When there are no rows or a slice is too short.
+pub fn batch_norm_moments(cpu: &Cpu, s: &Norm, x: &[f32], moments: &mut [f32]) {
+    s.check_rows("batch_norm_moments: x", x);
+    s.check_moments("batch_norm_moments: moments", moments);
+    let (x, moments) = (&x[..s.end()], Write::new(&mut moments[..s.moments()], SUMS));
+    cpu.pool.split_rows(s.rows.div_ceil(2), s.blocks() * s.chunks(), 1, moments, |range, moments| {
+        moments_kernel(cpu.isa, s, range, x, moments);
+    });
+}
+
+/// The statistics of the batch from the moments of all groups: `mean`, `inv_std` and the biased `var`, `n` each.
+///
+/// # Panics
+/// When there are no rows or a slice is too short.
+pub fn batch_norm_statistics(
+    cpu: &Cpu,
+    s: &Norm,
+    moments: &[f32],
+    mean: &mut [f32],
+    inv_std: &mut [f32],
+    var: &mut [f32],
+) {
+    s.check_moments("batch_norm_statistics: moments", moments);
+    s.check_columns("batch_norm_statistics: mean", mean);
+    s.check_columns("batch_norm_statistics: inv_std", inv_std);
+    s.check_columns("batch_norm_statistics: var", var);
+    statistics_kernel(cpu.isa, s, &moments[..s.moments()], mean, inv_std, var);
+}
+
+/// map(batch norm) of some groups, or all, with given statistics.
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn batch_norm_map(
+    cpu: &Cpu,
+    s: &Norm,
+    x: &[f32],
+    mean: &[f32],
+    inv_std: &[f32],
+    gamma: Option<&[f32]>,
+    beta: Option<&[f32]>,
+    map: Map,
+    y: &mut [f32],
+) {
+    s.check_rows("batch_norm_map: x", x);
+    s.check_rows("batch_norm_map: y", y);
+    s.check_columns("batch_norm_map: mean", mean);
+    s.check_columns("batch_norm_map: inv_std", inv_std);
+    s.check_optional("batch_norm_map: gamma", gamma);
+    s.check_optional("batch_norm_map: beta", beta);
+    let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
+    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
+        batch_norm_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
+    });
+}
+
 /// map(batch norm) with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
 /// `scratch` holds [`Norm::scratch`] numbers.
 ///
@@ -392,28 +468,9 @@ pub fn batch_norm(
     var: &mut [f32],
     scratch: &mut [f32],
 ) {
-    assert!(s.groups > 0 && s.rows > 0, "batch_norm: no rows to take statistics of");
-    s.check_rows("batch_norm: x", x);
-    s.check_rows("batch_norm: y", y);
-    for (name, x) in [("batch_norm: gamma", gamma), ("batch_norm: beta", beta)] {
-        if let Some(x) = x {
-            s.check_columns(name, x);
-        }
-    }
-    s.check_columns("batch_norm: mean", mean);
-    s.check_columns("batch_norm: inv_std", inv_std);
-    s.check_columns("batch_norm: var", var);
-    s.check_scratch("batch_norm: scratch", scratch);
-    let x = &x[..s.end()];
-    let moments = &mut scratch[..s.blocks() * s.chunks() * SUMS];
-    cpu.pool.split_rows(s.rows.div_ceil(2), s.blocks() * s.chunks(), 1, Write::new(moments, SUMS), |range, moments| {
-        moments_kernel(cpu.isa, s, range, x, moments);
-    });
-    statistics_kernel(cpu.isa, s, moments, mean, inv_std, var);
-    let arrays = (Read(x, s.ld), Write::new(&mut y[..s.end()], s.ld));
-    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
-        batch_norm_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
-    });
+    batch_norm_moments(cpu, s, x, scratch);
+    batch_norm_statistics(cpu, s, scratch, mean, inv_std, var);
+    batch_norm_map(cpu, s, x, mean, inv_std, gamma, beta, map, y);
 }
 
 /// The running statistics after a batch: running = momentum·new + (1 − momentum)·running (the first product fused), where
@@ -464,11 +521,8 @@ pub fn batch_norm_infer(
 ) {
     s.check_rows("batch_norm_infer: x", x);
     s.check_rows("batch_norm_infer: y", y);
-    for (name, x) in [("batch_norm_infer: gamma", gamma), ("batch_norm_infer: beta", beta)] {
-        if let Some(x) = x {
-            s.check_columns(name, x);
-        }
-    }
+    s.check_optional("batch_norm_infer: gamma", gamma);
+    s.check_optional("batch_norm_infer: beta", beta);
     s.check_columns("batch_norm_infer: running_mean", running_mean);
     s.check_columns("batch_norm_infer: running_var", running_var);
     let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
@@ -477,12 +531,101 @@ pub fn batch_norm_infer(
     });
 }
 
-/// The gradients of [`batch_norm`] without its map, from what it has written out.
+/// The moments of each group's gradient: Σdy and Σdy·x̂ (fused), by the trees of the statistics. They lie as those of
+/// [`batch_norm_moments`].
 ///
-/// With x̂ = (x − mean)·inv_std: dbeta = Σdy, dgamma = Σdy·x̂ (fused), by the trees of the statistics, and
-/// dx = (gamma·inv_std)·(−x̂·(dgamma/count) + (dy − dbeta/count)), the inner product and sum fused. `before` is a map whose
-/// gradient follows, with its output: dx is that of its input then. `accumulate` adds to what is in
-/// `dgamma` and `dbeta`; `n` numbers of each are written. `scratch` holds [`Norm::scratch`] numbers.
+/// # Panics
+/// When there are no rows or a slice is too short.
+pub fn batch_norm_grad_moments(
+    cpu: &Cpu,
+    s: &Norm,
+    x: &[f32],
+    mean: &[f32],
+    inv_std: &[f32],
+    dy: &[f32],
+    moments: &mut [f32],
+) {
+    s.check_rows("batch_norm_grad_moments: x", x);
+    s.check_rows("batch_norm_grad_moments: dy", dy);
+    s.check_columns("batch_norm_grad_moments: mean", mean);
+    s.check_columns("batch_norm_grad_moments: inv_std", inv_std);
+    s.check_moments("batch_norm_grad_moments: moments", moments);
+    let (x, dy, moments) = (&x[..s.end()], &dy[..s.end()], Write::new(&mut moments[..s.moments()], SUMS));
+    cpu.pool.split_rows(s.rows, s.blocks() * s.chunks(), 1, moments, |range, moments| {
+        grad_moments_kernel(cpu.isa, s, range, x, dy, mean, inv_std, moments);
+    });
+}
+
+/// From the moments of all groups' gradients dbeta = Σdy and dgamma = Σdy·x̂, `n` numbers each, added to what is there if
+/// `accumulate`; and in `means` both by the number of rows, `2·n` numbers.
+///
+/// # Panics
+/// When there are no rows or a slice is too short.
+pub fn batch_norm_grad_sums(
+    cpu: &Cpu,
+    s: &Norm,
+    moments: &[f32],
+    dgamma: Option<&mut [f32]>,
+    dbeta: Option<&mut [f32]>,
+    accumulate: bool,
+    means: &mut [f32],
+) {
+    s.check_moments("batch_norm_grad_sums: moments", moments);
+    assert!(means.len() >= 2 * s.n, "batch_norm_grad_sums: means holds {} numbers, needs {}", means.len(), 2 * s.n);
+    let (sum_dy, sum_dy_xhat) = means[..2 * s.n].split_at_mut(s.n);
+    grad_sums_kernel(cpu.isa, s, &moments[..s.moments()], sum_dy, sum_dy_xhat);
+    for (name, gradient, sums) in [("dgamma", dgamma, &*sum_dy_xhat), ("dbeta", dbeta, &*sum_dy)] {
+        let Some(gradient) = gradient else { continue };
+        assert!(gradient.len() >= s.n, "batch_norm_grad_sums: {name} holds {} numbers, needs {}", gradient.len(), s.n);
+        for (g, &sum) in gradient.iter_mut().zip(sums) {
+            *g = if accumulate { *g + sum } else { sum };
+        }
+    }
+    for mean in &mut means[..2 * s.n] {
+        *mean /= s.count();
+    }
+}
+
+/// The gradient of the input of [`batch_norm`] without its map for some groups, or all, with the `means` of
+/// [`batch_norm_grad_sums`]: dx = (gamma·inv_std)·(−x̂·mean(dy·x̂) + (dy − mean(dy))), the inner product and sum fused.
+/// `before` is a map whose gradient follows, with its output: dx is that of its input then.
+///
+/// # Panics
+/// When a slice is too short.
+#[allow(clippy::too_many_arguments)]
+pub fn batch_norm_grad_map(
+    cpu: &Cpu,
+    s: &Norm,
+    x: &[f32],
+    mean: &[f32],
+    inv_std: &[f32],
+    gamma: Option<&[f32]>,
+    dy: &[f32],
+    means: &[f32],
+    before: Option<(Map, &[f32])>,
+    dx: &mut [f32],
+) {
+    s.check_rows("batch_norm_grad_map: x", x);
+    s.check_rows("batch_norm_grad_map: dy", dy);
+    s.check_rows("batch_norm_grad_map: dx", dx);
+    if let Some((_, z)) = before {
+        s.check_rows("batch_norm_grad_map: the output of the map", z);
+    }
+    s.check_columns("batch_norm_grad_map: mean", mean);
+    s.check_columns("batch_norm_grad_map: inv_std", inv_std);
+    s.check_optional("batch_norm_grad_map: gamma", gamma);
+    assert!(means.len() >= 2 * s.n, "batch_norm_grad_map: means holds {} numbers, needs {}", means.len(), 2 * s.n);
+    let (means, end) = ([&means[..s.n], &means[s.n..2 * s.n]], s.end());
+    let (map, z) = before.map_or((None, None), |(map, z)| (Some(map), Some(Read(&z[..end], s.ld))));
+    let arrays = (Read(&x[..end], s.ld), Read(&dy[..end], s.ld), z, Write::new(&mut dx[..end], s.ld));
+    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, dy, z, dx)| {
+        let (lines, before) = (rows.len(), map.zip(z));
+        batch_norm_grad_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, means, before, dx);
+    });
+}
+
+/// The gradients of [`batch_norm`] without its map, from what it has written out: [`batch_norm_grad_sums`] and
+/// [`batch_norm_grad_map`]. `scratch` holds [`Norm::scratch`] numbers.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
@@ -502,41 +645,11 @@ pub fn batch_norm_grad(
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    assert!(s.groups > 0 && s.rows > 0, "batch_norm_grad: no rows");
-    s.check_rows("batch_norm_grad: x", x);
-    s.check_rows("batch_norm_grad: dy", dy);
-    s.check_rows("batch_norm_grad: dx", dx);
-    if let Some((_, z)) = before {
-        s.check_rows("batch_norm_grad: the output of the map", z);
-    }
-    s.check_columns("batch_norm_grad: mean", mean);
-    s.check_columns("batch_norm_grad: inv_std", inv_std);
-    if let Some(gamma) = gamma {
-        s.check_columns("batch_norm_grad: gamma", gamma);
-    }
-    s.check_scratch("batch_norm_grad: scratch", scratch);
-    let end = s.end();
-    let (x, dy, dx) = (&x[..end], &dy[..end], &mut dx[..end]);
-    let (moments, sums) = scratch[..s.scratch()].split_at_mut(s.blocks() * s.chunks() * SUMS);
-    cpu.pool.split_rows(s.rows, s.blocks() * s.chunks(), 1, Write::new(moments, SUMS), |range, moments| {
-        grad_moments_kernel(cpu.isa, s, range, x, dy, mean, inv_std, moments);
-    });
-    let (sum_dy, sum_dy_xhat) = sums.split_at_mut(s.n);
-    grad_sums_kernel(cpu.isa, s, moments, sum_dy, sum_dy_xhat);
-    let (sum_dy, sum_dy_xhat) = (&*sum_dy, &*sum_dy_xhat);
-    let (map, z) = before.map_or((None, None), |(map, z)| (Some(map), Some(Read(&z[..end], s.ld))));
-    let arrays = (Read(x, s.ld), Read(dy, s.ld), z, Write::new(dx, s.ld));
-    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, dy, z, dx)| {
-        let (lines, before) = (rows.len(), map.zip(z));
-        batch_norm_grad_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, sum_dy, sum_dy_xhat, before, dx);
-    });
-    for (name, gradient, sums) in [("dgamma", dgamma, sum_dy_xhat), ("dbeta", dbeta, sum_dy)] {
-        let Some(gradient) = gradient else { continue };
-        assert!(gradient.len() >= s.n, "batch_norm_grad: {name} holds {} numbers, needs {}", gradient.len(), s.n);
-        for (g, &sum) in gradient.iter_mut().zip(&sums[..s.n]) {
-            *g = if accumulate { *g + sum } else { sum };
-        }
-    }
+    assert!(scratch.len() >= s.scratch(), "batch_norm_grad: scratch: {} numbers for {}", scratch.len(), s.scratch());
+    let (moments, means) = scratch.split_at_mut(s.moments());
+    batch_norm_grad_moments(cpu, s, x, mean, inv_std, dy, moments);
+    batch_norm_grad_sums(cpu, s, moments, dgamma, dbeta, accumulate, means);
+    batch_norm_grad_map(cpu, s, x, mean, inv_std, gamma, dy, means, before, dx);
 }
 
 #[cfg(test)]
@@ -600,6 +713,42 @@ mod tests {
         [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh][random.size(0, 4)]
     }
 
+    /// Output, input's gradient, statistics and gradients of gamma and beta, from `size` groups at a time.
+    fn by_blocks(
+        cpu: &Cpu,
+        s: &Norm,
+        size: usize,
+        [gamma, beta]: [Option<&[f32]>; 2],
+        map: Map,
+        [x, dy, z]: [&[f32]; 3],
+    ) -> [Vec<f32>; 7] {
+        let size = size.next_multiple_of(s.together());
+        // Each block, where its rows are, and where its moments.
+        let blocks = (0..s.groups).step_by(size).map(|first| {
+            let block = Norm { groups: size.min(s.groups - first), ..*s };
+            (block, first / s.together() * s.rows * s.ld, first * s.moments_step())
+        });
+        let [mut y, mut dx] = [(); 2].map(|()| vec![5.0; s.end()]);
+        let [mut mean, mut inv_std, mut var, mut dgamma, mut dbeta] = [(); 5].map(|()| vec![5.0; s.n]);
+        let (mut moments, mut means) = (vec![f32::NAN; s.moments()], vec![f32::NAN; 2 * s.n]);
+        for (s, at, of) in blocks.clone() {
+            batch_norm_moments(cpu, &s, &x[at..], &mut moments[of..]);
+        }
+        batch_norm_statistics(cpu, s, &moments, &mut mean, &mut inv_std, &mut var);
+        for (s, at, _) in blocks.clone() {
+            batch_norm_map(cpu, &s, &x[at..], &mean, &inv_std, gamma, beta, map, &mut y[at..]);
+        }
+        for (s, at, of) in blocks.clone() {
+            batch_norm_grad_moments(cpu, &s, &x[at..], &mean, &inv_std, &dy[at..], &mut moments[of..]);
+        }
+        batch_norm_grad_sums(cpu, s, &moments, Some(&mut dgamma), Some(&mut dbeta), false, &mut means);
+        for (s, at, _) in blocks {
+            let (x, dy, before, dx) = (&x[at..], &dy[at..], Some((map, &z[at..])), &mut dx[at..]);
+            batch_norm_grad_map(cpu, &s, x, &mean, &inv_std, gamma, dy, &means, before, dx);
+        }
+        [s.columns(&y), s.columns(&dx), mean, inv_std, var, dgamma, dbeta]
+    }
+
     #[test]
     fn as_defined_with_gradients_by_differences() {
         cases("batch_norm", 100, |seed| {
@@ -611,6 +760,7 @@ mod tests {
             let (gamma, beta) = (random.numbers(n), random.numbers(n));
             let gamma = (round % 2 == 0).then_some(&gamma[..]);
             let beta = (round % 3 == 0).then_some(&beta[..]);
+            let block = random.size(1, groups + 1);
             let factor = |j: usize| gamma.map_or(1.0, |g| f64::from(g[j]));
             let offset = |j: usize| beta.map_or(0.0, |b| f64::from(b[j]));
             let [plain, interleaved] = shapes.map(|s| {
@@ -638,6 +788,10 @@ mod tests {
                         assert!(between.into_iter().all(|i| [&y, &fused, &dx, &dz].iter().all(|x| x[i].is_finite())));
                     }
                     let [y, fused, dx, dz] = [y, fused, dx, dz].map(|x| s.columns(&x));
+                    let blocks = by_blocks(cpu, &s, block, [gamma, beta], map, [&x, &dy, &z]);
+                    for (x, y) in blocks.iter().zip([&fused, &dz, &mean, &inv_std, &var, &dgamma, &dbeta]) {
+                        assert!(bits(x) == bits(y), "{block} groups at a time");
+                    }
                     [y, fused, dx, dz, mean, inv_std, var, dgamma, dbeta, added]
                 })
             });

@@ -14,7 +14,7 @@ use gradus::exec::PlanKind;
 use gradus::exec::cpu::{Isa, Plan, StoreLayout};
 use gradus::losses::Reduction;
 use gradus::model::{Model, ModelFile, Training};
-use gradus::net::{Architecture, Graph, Net};
+use gradus::net::{Architecture, Branch, Graph, Net};
 use gradus::program::{Roots, compile};
 use gradus::spec::Spec;
 use gradus::train::{Data, Flow, Settings, Trainer};
@@ -229,24 +229,63 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
     // Interleaved, seven parts of sixteen samples and one of two.
     let few = ["Conv2d 9 3", "ReLU", "Conv2d 9 3", "ReLU", "Flatten", "Linear 10"];
     let (few, _) = digit_net(&few, "CrossEntropyLoss", 2);
-    let (norm, _) = digit_net(&["Conv2d 6 5", "BatchNorm2d", "ReLU", "Flatten", "Linear 10"], "CrossEntropyLoss", 2);
-    for (graph, data, batch, parts) in [
-        (mse, &digits, 120, true),
-        (l1, &digits, 120, true),
-        (means, &digits, 120, true),
-        (few, &digits, 114, true),
-        (norm, &digits, 120, false),
-        (pair_graph("net1"), &pairs(130, 2).train, 120, true),
-        (pair_graph("net2_digits"), &pairs(130, 2).train, 120, false), // a shared tower
+    // In blocks, as batch norm and shared weights want: with a function before or after the norm, dropout, poolings, and one norm
+    // after another; interleaved, in blocks of sixteen; with a norm of vectors, whose ops see all samples at once.
+    let norm = |layers: &[&str]| digit_net(layers, "CrossEntropyLoss", 2).0;
+    let norms = norm(&[
+        "Conv2d 16 3 padding=1",
+        "BatchNorm2d",
+        "ReLU",
+        "MaxPool2d 2",
+        "Dropout 0.2",
+        "Conv2d 17 3",
+        "Tanh",
+        "BatchNorm2d affine=false",
+        "BatchNorm2d",
+        "AvgPool2d 3 stride=2",
+        "Conv2d 9 1 bias=false",
+        "Flatten",
+        "Linear 20",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear 10",
+    ]);
+    let few_norms = norm(&[
+        "Conv2d 6 5",
+        "BatchNorm2d",
+        "ReLU",
+        "MaxPool2d 2",
+        "Conv2d 9 3",
+        "BatchNorm2d",
+        "Flatten",
+        "Linear 10",
+    ]);
+    let pairs = &pairs(250, 2).train;
+    // Two uses of the same norm, weights and running statistics.
+    let shared = shared_tower(&["Conv2d 16 5", "BatchNorm2d", "ReLU", "Conv2d 16 3", "BatchNorm2d"], pairs);
+    for (graph, data, batch, in_blocks) in [
+        (mse, &digits, 120, false),
+        (l1, &digits, 120, false),
+        (means, &digits, 120, false),
+        (few, &digits, 114, false),
+        (norms, &digits, 120, true),
+        (few_norms, &digits, 114, true),
+        (pair_graph("net1"), pairs, 240, false),
+        (pair_graph("net2_digits"), pairs, 240, true),
+        (shared, pairs, 240, true),
     ] {
-        let settings = Settings { epochs: 2, batch, ..settings("Adam lr=0.01") };
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), settings.batch, PlanKind::Fused);
-        assert_eq!(plan.part() <= settings.batch / 2, parts, "{} at a time", plan.part());
-        // The four steps have a plan that takes the whole batch.
-        let want = steps(&graph, data, &settings);
-        for threads in [1, 2] {
-            assert_eq!(fit(&graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), batch, 1, PlanKind::Fused);
+        assert_eq!(plan.part() == batch, in_blocks, "{} at a time", plan.part());
+        assert_eq!(plan.describe().contains("where no op needs all"), in_blocks, "{}", plan.describe());
+        // Parameters that ops move; and gradients that a second batch adds to.
+        for (optimizer, accumulate) in [("SGD lr=0.1", 1), ("Adam lr=0.01", 2)] {
+            let settings = Settings { epochs: 2, batch, accumulate, ..settings(optimizer) };
+            // The four steps have a plan that takes the whole batch.
+            let want = steps(&graph, data, &settings);
+            for threads in [1, 2] {
+                assert_eq!(fit(&graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
+            }
         }
     }
 }
@@ -294,7 +333,7 @@ fn samples_along_the_lanes_give_the_same_bits_in_every_way() {
         // Batches of 20, the last of 5.
         let (graph, data) = digit_net(layers, "CrossEntropyLoss", 45);
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, kind).describe();
+        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, 1, kind).describe();
         assert!(plan(PlanKind::Fused).contains("×16 "), "{}", plan(PlanKind::Fused));
         assert!(!plan(PlanKind::Stepwise).contains("×16 "), "{}", plan(PlanKind::Stepwise));
         for optimizer in ["SGD lr=0.1", "Adam lr=0.01"] {
@@ -312,6 +351,16 @@ fn samples_along_the_lanes_give_the_same_bits_in_every_way() {
             assert_eq!(resumed(&graph, &data, &settings, &format!("bits-lanes-{i}")), want, "{layers:?}: resumed");
         }
     }
+}
+
+/// One tower over each of the two images of a pair, and a layer after both.
+fn shared_tower(tower: &[&str], data: &Dataset) -> Graph {
+    let mut a = Architecture::default();
+    a.branches.insert("left".into(), branch(&["pair[0]"], tower));
+    a.branches.insert("right".into(), Branch { share: Some("left".into()), ..branch(&["pair[1]"], &[]) });
+    a.branches.insert("head".into(), branch(&["left", "right"], &["Flatten", "Linear 2"]));
+    a.losses.insert("target".into(), loss("head", "larger", "CrossEntropyLoss", 1.0));
+    Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap()
 }
 
 /// Towers over the two images of a pair, and what follows them.
@@ -369,7 +418,7 @@ fn ops_done_together_give_the_same_bits_in_every_way() {
     for (towers, head, lines) in cases {
         let graph = two_towers(*towers, head, &data);
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, kind).describe();
+        let plan = |kind| Plan::new(program.clone(), &StoreLayout::new(&graph, 0), 20, 1, kind).describe();
         let text = plan(PlanKind::Fused);
         for line in *lines {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -438,7 +487,7 @@ fn losses_with_their_gradients_give_the_same_bits() {
         }
         let graph = Graph::resolve(&a, &data.schema(), &Registry::new()).unwrap();
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, PlanKind::Fused).describe();
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, 1, PlanKind::Fused).describe();
         for line in *lines {
             assert!(plan.contains(line), "{line} is not in\n{plan}");
         }
@@ -467,7 +516,7 @@ fn what_cannot_be_interleaved_is_not() {
     ] {
         let (graph, data) = digit_net(layers, "CrossEntropyLoss", 40);
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, PlanKind::Fused).describe();
+        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), 20, 1, PlanKind::Fused).describe();
         assert!(!plan.contains("×16 "), "{plan}");
         let settings = settings("SGD lr=0.1");
         assert_eq!(fit(&graph, Isa::detect(), 2, &data, &settings), steps(&graph, &data, &settings), "{layers:?}");

@@ -149,7 +149,7 @@ impl Report {
             Roots::Infer { outputs: graph.outputs.iter().take(1).map(|(n, _)| n.clone()).collect(), losses: false };
         let arena = |plan, program: &Arc<Program>, kind, states| {
             let layout = StoreLayout::new(graph, states);
-            let lowered = cpu::Plan::new(program.clone(), &layout, batch, kind);
+            let lowered = cpu::Plan::new(program.clone(), &layout, batch, 1, kind);
             let (store_bytes, work_bytes) = (4 * layout.numbers() as u64, lowered.bytes() as u64);
             Arena { plan, store_bytes, work_bytes, peak_bytes: store_bytes + work_bytes, text: lowered.describe() }
         };

@@ -109,7 +109,7 @@ impl Model {
     fn session_for(&self, outputs: &[String], batch: usize) -> Session {
         let roots = Roots::Infer { outputs: outputs.to_vec(), losses: false };
         let program = Arc::new(compile(&self.inner.graph, &roots));
-        let plan = Arc::new(Plan::new(program.clone(), &self.inner.layout, batch.max(1), PlanKind::Fused));
+        let plan = Arc::new(Plan::new(program.clone(), &self.inner.layout, batch.max(1), 1, PlanKind::Fused));
         let inputs =
             program.used().into_iter().filter(|v| matches!(program.info(*v).source, Source::Input(_))).collect();
         let sizes = program.outputs.values().map(|v| program.info(*v).dims.iter().product()).collect();

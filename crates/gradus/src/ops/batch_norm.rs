@@ -9,8 +9,11 @@
 //! The running statistics are an op of their own: a program that must not change them drops it, because nobody needs
 //! what it writes.
 
-use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad, batch_norm_infer, batch_norm_running};
-use gradus_kernels::{Region, Span};
+use gradus_kernels::Span;
+use gradus_kernels::norm::{
+    Norm, batch_norm, batch_norm_grad, batch_norm_grad_map, batch_norm_grad_moments, batch_norm_grad_sums,
+    batch_norm_infer, batch_norm_map, batch_norm_moments, batch_norm_running, batch_norm_statistics,
+};
 
 use super::map::{Map, multiply_derivative, times_derivative, value, wrap};
 use super::{Case, Cost, Op};
@@ -75,15 +78,13 @@ fn channel(batch: usize, dims: &[usize], j: usize) -> impl Iterator<Item = usize
 
 /// The operand read at `i`, or nothing where the norm has no γ and β.
 fn read_or_nothing(l: &Lower<'_>, i: usize) -> Span {
-    if i < l.reads() { l.read(i).span } else { NOTHING }
+    if i < l.reads() { l.read(i).span } else { Span::NONE }
 }
 
 /// The operand written at `i` likewise.
 fn write_or_nothing(l: &Lower<'_>, i: usize) -> Span {
-    if i < l.writes() { l.write(i).span } else { NOTHING }
+    if i < l.writes() { l.write(i).span } else { Span::NONE }
 }
-
-const NOTHING: Span = Span { region: Region::Work, start: 0, len: 0 };
 
 fn given(x: &[f32]) -> Option<&[f32]> {
     (!x.is_empty()).then_some(x)
@@ -122,6 +123,13 @@ impl Rows {
     }
 }
 
+/// The scratch of an op that `norm` says the sizes of: the moments, and what follows them.
+fn moments_and_rest(scratch: Span, norm: &Norm) -> (Span, Span) {
+    let (len, sample) = (norm.moments(), norm.moments_step());
+    let rest = Span { start: scratch.start + len, len: scratch.len - len, ..scratch };
+    (Span { len, sample, ..scratch }, rest)
+}
+
 fn affine_line(x_hat: String, affine: &[&str]) -> String {
     if let [gamma, beta] = affine { format!("{gamma}·{x_hat} + {beta}") } else { x_hat }
 }
@@ -144,6 +152,10 @@ impl Op for Train {
 
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise(7)
+    }
+
+    fn needs_batch_between(&self, case: &Case) -> bool {
+        case.reads[0].is_image()
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
@@ -172,12 +184,28 @@ impl Op for Train {
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (eps, map, all) = (self.eps, self.map, Rows::new(l.read_dims(0), l.read(0).layout));
-        let reads = [l.read(0).span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
-        let writes = [l.write(0).span, l.write(1).span, l.write(2).span, l.write(3).span, l.scratch()];
-        l.kernel(reads, writes, [], [], move |run, s| {
-            let ([x, gamma, beta], [y, mean, inv_std, var, scratch]) = (s.read, s.write);
-            let norm = all.padded_norm(run.batch(), eps);
-            batch_norm(run.cpu, &norm, x, given(gamma), given(beta), map, y, mean, inv_std, var, scratch);
+        let norm = move |batch| all.padded_norm(batch, eps);
+        let [x, gamma, beta] = [l.read(0).span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
+        let [y, mean, inv_std, var] = [0, 1, 2, 3].map(|i| l.write(i).span);
+        if !all.image {
+            l.kernel([x, gamma, beta], [y, mean, inv_std, var, l.scratch()], [], [], move |run, s| {
+                let ([x, gamma, beta], [y, mean, inv_std, var, scratch]) = (s.read, s.write);
+                let (norm, gamma, beta) = (norm(run.batch()), given(gamma), given(beta));
+                batch_norm(run.cpu, &norm, x, gamma, beta, map, y, mean, inv_std, var, scratch);
+            });
+            return;
+        }
+        let (moments, _) = moments_and_rest(l.scratch(), &norm(l.batch()));
+        l.kernel([x], [moments], [], [], move |run, s| {
+            batch_norm_moments(run.cpu, &norm(run.batch()), s.read[0], s.write[0]);
+        });
+        l.whole_kernel([moments], [mean, inv_std, var], move |run, s| {
+            let [mean, inv_std, var] = s.write;
+            batch_norm_statistics(run.cpu, &norm(run.batch()), s.read[0], mean, inv_std, var);
+        });
+        l.kernel([x, mean, inv_std, gamma, beta], [y], [], [], move |run, s| {
+            let ([x, mean, inv_std, gamma, beta], norm) = (s.read, norm(run.batch()));
+            batch_norm_map(run.cpu, &norm, x, mean, inv_std, given(gamma), given(beta), map, s.write[0]);
         });
     }
 
@@ -308,6 +336,10 @@ impl Op for Grad {
         case.pointwise(11)
     }
 
+    fn needs_batch_between(&self, case: &Case) -> bool {
+        case.reads[0].is_image()
+    }
+
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let (r, y) = self.split(r);
         let dims = &case.reads[0].dims;
@@ -340,16 +372,36 @@ impl Op for Grad {
         let (map, gradient, all) = (self.map, l.gradient(), Rows::new(l.read_dims(0), l.read(0).layout));
         let places: Vec<Span> = (0..l.reads()).map(|i| l.read(i).span).collect();
         let (operands, y) = self.split(&places);
-        let gamma = operands.get(4).copied().unwrap_or(NOTHING);
-        let reads = [operands[0], operands[1], operands[2], operands[3], gamma, y.copied().unwrap_or(NOTHING)];
-        let writes = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2), l.scratch()];
-        l.kernel(reads, writes, [], [], move |run, s| {
-            // No variance is taken here: eps is part of inv_std already.
-            let norm = all.norm(run.batch(), 0.0);
-            let ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
-            let (gamma, before) = (given(gamma), map.map(|map| (map, y)));
+        let gamma = operands.get(4).copied().unwrap_or(Span::NONE);
+        let (x, mean, inv_std, dy, y) = (operands[0], operands[1], operands[2], operands[3], y.copied());
+        let y = y.unwrap_or(Span::NONE);
+        let [dx, dgamma, dbeta] = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2)];
+        // No variance is taken here: eps is part of inv_std already.
+        let norm = move |batch| all.norm(batch, 0.0);
+        if !all.image {
+            let (reads, writes) = ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, l.scratch()]);
+            l.kernel(reads, writes, [], [], move |run, s| {
+                let ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
+                let (norm, gamma, before) = (norm(run.batch()), given(gamma), map.map(|map| (map, y)));
+                let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
+                batch_norm_grad(run.cpu, &norm, x, mean, inv_std, gamma, dy, before, dx, dgamma, dbeta, adds, scratch);
+            });
+            return;
+        }
+        let (moments, means) = moments_and_rest(l.scratch(), &norm(l.batch()));
+        l.kernel([x, mean, inv_std, dy], [moments], [], [], move |run, s| {
+            let [x, mean, inv_std, dy] = s.read;
+            batch_norm_grad_moments(run.cpu, &norm(run.batch()), x, mean, inv_std, dy, s.write[0]);
+        });
+        l.whole_kernel([moments], [dgamma, dbeta, means], move |run, s| {
+            let ([dgamma, dbeta, means], norm) = (s.write, norm(run.batch()));
             let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
-            batch_norm_grad(run.cpu, &norm, x, mean, inv_std, gamma, dy, before, dx, dgamma, dbeta, adds, scratch);
+            batch_norm_grad_sums(run.cpu, &norm, s.read[0], dgamma, dbeta, adds, means);
+        });
+        l.kernel([x, mean, inv_std, dy, gamma, means, y], [dx], [], [], move |run, s| {
+            let ([x, mean, inv_std, dy, gamma, means, y], norm) = (s.read, norm(run.batch()));
+            let (gamma, before) = (given(gamma), map.map(|map| (map, y)));
+            batch_norm_grad_map(run.cpu, &norm, x, mean, inv_std, gamma, dy, means, before, s.write[0]);
         });
     }
 

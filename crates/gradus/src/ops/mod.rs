@@ -81,6 +81,12 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
+    /// Whether, of an op that needs the batch, only something in between does: the kernels added by [`Lower::whole_kernel`]. Those
+    /// before and after it are run for some samples after others.
+    fn needs_batch_between(&self, _case: &Case) -> bool {
+        false
+    }
+
     /// How many numbers of scratch the CPU needs at the largest batch, or the largest part of one.
     fn scratch(&self, _case: &Case) -> usize {
         0

@@ -95,6 +95,11 @@ impl Layout {
         self.group * self.ld
     }
 
+    /// Numbers with padding from one sample to the next; where they lie interleaved, a sixteenth of those of sixteen.
+    pub fn step(&self) -> usize {
+        self.group * self.ld / self.together
+    }
+
     /// Numbers of `samples` with padding.
     pub fn size(&self, samples: usize) -> usize {
         self.rows(samples) * self.ld

@@ -2,7 +2,7 @@
 
 use gradus_kernels::optim::Sgd;
 use gradus_kernels::sums::Total;
-use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Region, Slices, Span};
+use gradus_kernels::{Cpu, IntSpan, Memory, Operands, Slices, Span};
 
 use super::layout::Layout;
 use crate::exec::Step;
@@ -42,10 +42,12 @@ pub struct Run<'a> {
     pub(super) adds: bool,
     /// The update that ops may make instead of writing a gradient.
     pub(super) sgd: Option<Sgd>,
+    /// The first of the samples in memory.
+    pub(super) first: usize,
 }
 
 impl Run<'_> {
-    /// Samples that are run: the batch, or a part of it.
+    /// Samples that are run: the batch, or a part or a block of it.
     pub fn batch(&self) -> usize {
         self.step.batch
     }
@@ -81,7 +83,13 @@ impl Gradient {
 }
 
 /// A lowered op, or a part of one.
-pub(super) type Kernel = Box<dyn Fn(&Run<'_>, &mut Memory<'_>) + Send + Sync>;
+pub(super) struct Kernel {
+    /// Whether it is run once for all samples, where others are for a block of them at a time.
+    pub whole: bool,
+    pub run: Call,
+}
+
+type Call = Box<dyn Fn(&Run<'_>, &mut Memory<'_>) + Send + Sync>;
 
 /// An op being lowered.
 pub struct Lower<'p> {
@@ -90,10 +98,17 @@ pub struct Lower<'p> {
     pub(super) places: &'p [Option<Place>],
     pub(super) scratch: Span,
     pub(super) parameter: Option<Span>,
+    pub(super) whole: bool,
+    pub(super) batch: usize,
     pub(super) kernels: &'p mut Vec<Kernel>,
 }
 
 impl Lower<'_> {
+    /// Samples of the largest batch, or of the largest part of one.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// How many values the op reads.
     pub fn reads(&self) -> usize {
         self.node.reads.len()
@@ -137,8 +152,7 @@ impl Lower<'_> {
 
     /// How to write the gradient that the op is for.
     pub fn gradient(&self) -> Gradient {
-        let nowhere = Span { region: Region::Store, start: 0, len: 0 };
-        Gradient { adds: self.node.adds, parameter: self.parameter.unwrap_or(nowhere) }
+        Gradient { adds: self.node.adds, parameter: self.parameter.unwrap_or(Span::NONE) }
     }
 
     /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices have the size of the largest
@@ -152,6 +166,19 @@ impl Lower<'_> {
         run: impl Fn(&Run<'_>, Slices<'_, R, W, IR, IW>) + Send + Sync + 'static,
     ) {
         let operands = Operands::new(reads, writes, int_reads, int_writes);
-        self.kernels.push(Box::new(move |now, memory| run(now, operands.resolve(memory))));
+        let run = Box::new(move |now: &Run<'_>, memory: &mut Memory<'_>| run(now, operands.resolve(memory, now.first)));
+        self.kernels.push(Kernel { whole: self.whole, run });
+    }
+
+    /// The same of an op that needs the batch in between ([`Op::needs_batch_between`](crate::ops::Op::needs_batch_between)): a
+    /// kernel that is run once, for all samples.
+    pub fn whole_kernel<const R: usize, const W: usize>(
+        &mut self,
+        reads: [Span; R],
+        writes: [Span; W],
+        run: impl Fn(&Run<'_>, Slices<'_, R, W>) + Send + Sync + 'static,
+    ) {
+        self.kernel(reads, writes, [], [], run);
+        self.kernels.last_mut().expect("just added").whole = true;
     }
 }

@@ -12,6 +12,7 @@ use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
 
 mod arena;
+mod blocks;
 mod fuse;
 mod interleave;
 mod layout;
@@ -198,7 +199,7 @@ impl Cpu {
 
     /// A plan with memory of its own.
     fn loaded(&self, program: Arc<Program>, batch: usize, kind: PlanKind) -> Loaded {
-        Loaded::new(Arc::new(Plan::new(program, &self.layout, batch, kind)), kind)
+        Loaded::new(Arc::new(Plan::new(program, &self.layout, batch, self.machines.threads(), kind)), kind)
     }
 }
 
@@ -270,7 +271,7 @@ impl Executor for Cpu {
         // Buffers have moved: the plans point to where they were.
         for loaded in &mut self.plans {
             let Loaded { plan, kind, .. } = loaded;
-            *plan = Arc::new(Plan::new(plan.program.clone(), &self.layout, plan.batch, *kind));
+            *plan = Arc::new(Plan::new(plan.program.clone(), &self.layout, plan.batch, self.machines.threads(), *kind));
             loaded.now = plan.clone();
         }
     }

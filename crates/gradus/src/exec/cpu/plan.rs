@@ -9,6 +9,7 @@ use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
 use super::arena::{Arena, part_of};
+use super::blocks::Blocks;
 use super::fuse::{fused, parts_of_inputs};
 use super::interleave::interleaved;
 use super::layout::layout;
@@ -30,13 +31,23 @@ pub struct Plan {
     part: usize,
     work: usize,
     ints: usize,
+    /// How many samples of that go through a stretch at a time.
+    block: usize,
     kernels: Vec<Kernel>,
-    /// Where each phase ends among the kernels.
+    stretches: Vec<Stretch>,
+    /// Where each phase ends among the stretches.
     ends: [usize; 3],
     /// The trained numbers of the store that no op of it can move.
     pub(super) left: Vec<Range<usize>>,
     nodes: Vec<Node>,
     kind: PlanKind,
+}
+
+/// Kernels, one after the other.
+struct Stretch {
+    kernels: Range<usize>,
+    /// Whether they are run once for all samples, not for each block of them.
+    whole: bool,
 }
 
 /// An input or target, or a part of one, and where its samples go.
@@ -58,20 +69,28 @@ impl std::fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// Lowers a program for batches of at most `batch` samples.
-    pub fn new(program: Arc<Program>, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
-        let marked = if kind == PlanKind::Fused { interleaved(&program, batch) } else { None };
-        let Some(marked) = marked else { return Plan::of(program.clone(), &program, store, batch, kind) };
-        let mut plan = Plan::of(program.clone(), &marked, store, batch, kind);
+    /// Lowers a program for batches of at most `batch` samples, and caches of so many `threads`; it can be run with any number.
+    pub fn new(source: Arc<Program>, store: &StoreLayout, batch: usize, threads: usize, kind: PlanKind) -> Plan {
+        let of = |program: &Program, batch| Plan::of(source.clone(), program, store, batch, threads, kind);
+        let marked = if kind == PlanKind::Fused { interleaved(&source, batch) } else { None };
+        let Some(marked) = marked else { return of(&source, batch) };
+        let mut plan = of(&marked, batch);
         // A part of a batch that trains goes on from the last one, wherever that has left its sums.
         if marked.nodes.iter().all(|n| n.phase != Phase::Backward) {
-            plan.few = Some(Arc::new(Plan::of(program.clone(), &program, store, FEW.min(batch), kind)));
+            plan.few = Some(Arc::new(of(&source, FEW.min(batch))));
         }
         plan
     }
 
     /// Lowers `program` with the marks of images that `marked` has.
-    fn of(source: Arc<Program>, program: &Program, store: &StoreLayout, batch: usize, kind: PlanKind) -> Plan {
+    fn of(
+        source: Arc<Program>,
+        program: &Program,
+        store: &StoreLayout,
+        batch: usize,
+        threads: usize,
+        kind: PlanKind,
+    ) -> Plan {
         let mut nodes = match kind {
             PlanKind::Stepwise => program.nodes.clone(),
             PlanKind::Fused => fused(program, batch),
@@ -79,41 +98,58 @@ impl Plan {
         let trains = kind == PlanKind::Fused && nodes.last().is_some_and(|n| n.phase == Phase::Backward);
         if trains {
             gradients_last(program, &mut nodes);
+            of_no_sample_last(program, &mut nodes);
         }
         let parts = if kind == PlanKind::Fused { parts_of_inputs(program, &mut nodes) } else { Vec::new() };
         let mut lives = lifetimes(program, &nodes, kind);
         for (part, ..) in &parts {
             lives[part.index()].get_or_insert((0, 0)).0 = 0;
         }
-        let mut part = batch;
-        let mut arena = Arena::new(program, &nodes, &lives, batch, part);
+        let (mut part, mut blocks) = (batch, Blocks::none(&nodes, batch));
+        let mut arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
         if trains {
-            part = part_of(&nodes, batch, arena.floats, store.numbers());
+            let mut size = part_of(batch, threads, arena.floats, store.numbers());
             if program.values.iter().any(|info| info.interleaved) {
-                part = part.next_multiple_of(SAMPLES).min(batch);
+                size = size.next_multiple_of(SAMPLES * threads).min(batch);
             }
-            arena = Arena::new(program, &nodes, &lives, batch, part);
+            // A shared weight's gradient adds up the whole batch for one use, then for the next.
+            if !nodes.iter().any(|n| n.adds || n.op.needs_batch()) {
+                (part, blocks) = (size, Blocks::none(&nodes, size));
+            } else if size < batch {
+                blocks = Blocks::new(program, &nodes, batch, size);
+            }
+            arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
         }
         let Arena { mut places, views, scratch, floats, ints } = arena;
         for (place, info) in places.iter_mut().zip(&program.values) {
             if let Some(span) = store.span(info.source) {
-                *place = Some(Place::new(span, IntSpan { start: 0, len: 0 }, layout(info), false));
+                *place = Some(Place::new(span, IntSpan::NONE, layout(info), false));
             }
         }
 
-        let mut kernels = Vec::new();
+        let (mut kernels, mut stretches) = (Vec::new(), Vec::<Stretch>::new());
         let mut ends = [0; 3];
         let mut moved = Vec::new();
+        let mut begins = true;
         for (i, (node, scratch)) in nodes.iter().zip(scratch).enumerate() {
-            let moves = if trains && part == batch { parameter_of(program, &nodes, i, batch) } else { None };
+            begins |= blocks.begins(i) || nodes[i - 1].phase != node.phase;
+            let moves = if trains && blocks.size == batch { parameter_of(program, &nodes, i, batch) } else { None };
             moved.extend(moves);
             if !node.writes.iter().any(|v| views.contains(&v.index())) {
-                let (infos, kernels) = (&program.values, &mut kernels);
+                let (infos, whole, all) = (&program.values, blocks.whole(i), kernels.len());
                 let parameter = moves.and_then(|i| store.span(Source::Param(i)));
-                node.op.lower(&mut Lower { node, infos, places: &places, scratch, parameter, kernels });
+                let (places, kernels) = (&places, &mut kernels);
+                node.op.lower(&mut Lower { node, infos, places, scratch, parameter, whole, batch: part, kernels });
+                for (k, kernel) in kernels.iter().enumerate().skip(all) {
+                    match stretches.last_mut() {
+                        Some(last) if !begins && last.whole == kernel.whole => last.kernels.end = k + 1,
+                        _ => stretches.push(Stretch { kernels: k..k + 1, whole: kernel.whole }),
+                    }
+                    begins = false;
+                }
             }
             for end in &mut ends[node.phase as usize..] {
-                *end = kernels.len();
+                *end = stretches.len();
             }
         }
         let left = store.trained_but(&moved);
@@ -125,8 +161,8 @@ impl Plan {
             .chain(parts)
             .filter_map(|(part, value, stretch)| Some(Fed { value, stretch, place: places[part.index()]? }));
         let fed = fed.collect();
-        let few = None;
-        Plan { program: source, few, places, fed, batch, part, work: floats, ints, kernels, ends, left, nodes, kind }
+        let (program, few, work, block) = (source, None, floats, blocks.size);
+        Plan { program, few, places, fed, batch, part, work, ints, block, kernels, stretches, ends, left, nodes, kind }
     }
 
     /// The plan to run so many samples with.
@@ -172,9 +208,16 @@ impl Plan {
             "a part of another batch: {step:?}"
         );
         let from = if first == Phase::Forward { 0 } else { self.ends[first as usize - 1] };
-        let run = Run { cpu, step, adds: step.accumulate || step.before > 0, sgd };
-        for kernel in &self.kernels[from..self.ends[last as usize]] {
-            kernel(&run, memory);
+        for stretch in &self.stretches[from..self.ends[last as usize]] {
+            let size = if stretch.whole { step.batch } else { self.block };
+            for first in (0..step.batch).step_by(size) {
+                let (batch, before) = (size.min(step.batch - first), step.before + first);
+                let step = &Step { batch, before, ..*step };
+                let run = Run { cpu, step, adds: step.accumulate || before > 0, sgd, first };
+                for kernel in &self.kernels[stretch.kernels.clone()] {
+                    (kernel.run)(&run, memory);
+                }
+            }
         }
     }
 
@@ -183,6 +226,8 @@ impl Plan {
         let mut text = String::new();
         if self.part < self.batch {
             let _ = writeln!(text, "{} of {} samples at a time", self.part, self.batch);
+        } else if self.block < self.batch {
+            let _ = writeln!(text, "{} of {} samples at a time where no op needs all", self.block, self.batch);
         }
         let mut phase = None;
         for node in &self.nodes {
@@ -264,6 +309,15 @@ fn gradients_last(program: &Program, nodes: &mut [Node]) {
     }
 }
 
+/// Puts what has to do with the batch but reads and writes nothing of a sample, and which nobody waits for, at the end of its
+/// phase: running statistics.
+fn of_no_sample_last(program: &Program, nodes: &mut [Node]) {
+    let of_samples = |n: &Node| n.reads.iter().chain(&n.writes).any(|v| program.info(*v).batched);
+    let read: Vec<Value> = nodes.iter().flat_map(|n| n.reads.clone()).collect();
+    nodes
+        .sort_by_key(|n| (n.phase, n.op.needs_batch() && !of_samples(n) && !n.writes.iter().any(|v| read.contains(v))));
+}
+
 /// The parameter whose gradient the op at `i` writes, if the op can move it instead and nobody else needs either afterwards.
 fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Option<usize> {
     let node = &nodes[i];
@@ -292,7 +346,7 @@ mod tests {
         let net = layers.build(Seed(1)).unwrap();
         let store = StoreLayout::new(net.graph(), 0);
         let program = Arc::new(compile(net.graph(), &Roots::Train { inputs: false }));
-        let left = |kind| Plan::new(program.clone(), &store, 20, kind).left.iter().map(Range::len).sum::<usize>();
+        let left = |kind| Plan::new(program.clone(), &store, 20, 1, kind).left.iter().map(Range::len).sum::<usize>();
         assert_eq!(left(PlanKind::Fused), 0);
         assert_eq!(left(PlanKind::Stepwise), store.numbers() / 2);
     }
@@ -303,7 +357,7 @@ mod tests {
         let net = layers.add(Linear::new(2)).loss(MSELoss::new()).build(Seed(1)).unwrap();
         let store = StoreLayout::new(net.graph(), 0);
         let program = Arc::new(compile(net.graph(), &Roots::Train { inputs: false }));
-        let text = |kind| Plan::new(program.clone(), &store, 20, kind).describe();
+        let text = |kind| Plan::new(program.clone(), &store, 20, 1, kind).describe();
         assert!(text(PlanKind::Fused).contains("max_pool2d(relu(conv2d("), "{}", text(PlanKind::Fused));
         assert!(!text(PlanKind::Stepwise).contains("max_pool2d(relu(conv2d("));
     }

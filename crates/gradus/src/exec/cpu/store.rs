@@ -80,7 +80,7 @@ impl StoreLayout {
             Source::Buffer(i) => self.place(Stored::Buffer(i)),
             _ => return None,
         };
-        Some(Span { region: Region::Store, start, len: l.sample() })
+        Some(Span { region: Region::Store, start, len: l.sample(), sample: 0 })
     }
 
     /// An array in torch's order.

@@ -34,6 +34,11 @@ impl Machines {
         Machines { one: Machine { isa: all.isa, pool: Pool::new(1) }, all, alone: false }
     }
 
+    /// How many threads a batch may be run with.
+    pub fn threads(&self) -> usize {
+        self.all.pool.threads()
+    }
+
     /// What the last batch fed is run on.
     pub fn now(&self) -> &Machine {
         if self.alone { &self.one } else { &self.all }
@@ -42,7 +47,7 @@ impl Machines {
     /// For a plan of that program.
     pub fn tuner(&self, program: &Program, batch: usize) -> Tuner {
         let phases = [Phase::Forward, Phase::Loss, Phase::Backward];
-        Tuner::new(self.all.pool.threads(), phases.map(|phase| program.cost(phase, "", batch).flops).iter().sum())
+        Tuner::new(self.threads(), phases.map(|phase| program.cost(phase, "", batch).flops).iter().sum())
     }
 }
 
