@@ -236,8 +236,9 @@ pub fn conv2d_weight_grad(cpu: &Cpu, c: &Conv, x: &[f32], dy: &[f32], dw: &mut [
         cpu.pool.split(c.work(), units, 1, |units| strips.run(cpu, c, x, dy, &out, accumulate, units));
         return;
     }
-    // Each part reads all of the operand that is not split: split the longer side.
-    if rows >= c.co || c.co <= width {
+    // Sixteen or thirty-two columns pass over all images, whatever rows they are for: parts of the rows would do so again.
+    let (groups, threads) = (c.co.div_ceil(width), cpu.pool.threads());
+    if groups % threads > 0 && groups < 4 * threads {
         cpu.pool.split(c.work(), rows, most, |range| {
             weight_grad_block(cpu, c, x, dy, &out, accumulate, range, 0..c.co);
         });
