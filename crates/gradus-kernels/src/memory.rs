@@ -29,7 +29,7 @@ impl Buffer {
     /// A large page, which takes one entry of the processor's table of pages, where 512 small ones take an entry each.
     const PAGE: usize = 1 << 21;
 
-    /// Buffers of more bytes lie in large pages where the system has them.
+    /// Buffers of so many bytes or more lie in large pages where the system has them.
     const LARGE: usize = 4 * Self::PAGE;
 
     /// `len` zeros.

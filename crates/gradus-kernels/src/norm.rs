@@ -108,7 +108,7 @@ impl Norm {
         self.chunks() * SUMS / self.together()
     }
 
-    /// How many numbers of scratch [`batch_norm`] and [`batch_norm_grad`] need: the moments, and two for each column.
+    /// How many numbers of scratch [`batch_norm_grad`] needs: the moments, and two for each column.
     pub fn scratch(&self) -> usize {
         self.moments() + 2 * self.n
     }
@@ -450,7 +450,7 @@ pub fn batch_norm_map(
 }
 
 /// map(batch norm) with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
-/// `scratch` holds [`Norm::scratch`] numbers.
+/// The moments of all groups come to lie in `moments`.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
@@ -466,10 +466,10 @@ pub fn batch_norm(
     mean: &mut [f32],
     inv_std: &mut [f32],
     var: &mut [f32],
-    scratch: &mut [f32],
+    moments: &mut [f32],
 ) {
-    batch_norm_moments(cpu, s, x, scratch);
-    batch_norm_statistics(cpu, s, scratch, mean, inv_std, var);
+    batch_norm_moments(cpu, s, x, moments);
+    batch_norm_statistics(cpu, s, moments, mean, inv_std, var);
     batch_norm_map(cpu, s, x, mean, inv_std, gamma, beta, map, y);
 }
 
@@ -624,8 +624,8 @@ pub fn batch_norm_grad_map(
     });
 }
 
-/// The gradients of [`batch_norm`] without its map, from what it has written out: [`batch_norm_grad_sums`] and
-/// [`batch_norm_grad_map`]. `scratch` holds [`Norm::scratch`] numbers.
+/// The gradients of [`batch_norm`] without its map, from what it has written out: those of [`batch_norm_grad_sums`] and
+/// [`batch_norm_grad_map`], of all groups. `scratch` holds [`Norm::scratch`] numbers.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.

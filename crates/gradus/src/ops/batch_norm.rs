@@ -123,11 +123,9 @@ impl Rows {
     }
 }
 
-/// The scratch of an op that `norm` says the sizes of: the moments, and what follows them.
-fn moments_and_rest(scratch: Span, norm: &Norm) -> (Span, Span) {
-    let (len, sample) = (norm.moments(), norm.moments_step());
-    let rest = Span { start: scratch.start + len, len: scratch.len - len, ..scratch };
-    (Span { len, sample, ..scratch }, rest)
+/// Where the moments of all samples are, at the start of the scratch of an op that `norm` says the sizes of.
+fn moments(scratch: Span, norm: &Norm) -> Span {
+    Span { len: norm.moments(), sample: norm.moments_step(), ..scratch }
 }
 
 fn affine_line(x_hat: String, affine: &[&str]) -> String {
@@ -179,7 +177,7 @@ impl Op for Train {
 
     /// Two sums per channel of each sample.
     fn scratch(&self, case: &Case) -> usize {
-        Rows::new(&case.reads[0].dims, layout(case.reads[0])).padded_norm(case.batch(), 0.0).scratch()
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).padded_norm(case.batch(), 0.0).moments()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -195,7 +193,7 @@ impl Op for Train {
             });
             return;
         }
-        let (moments, _) = moments_and_rest(l.scratch(), &norm(l.batch()));
+        let moments = moments(l.scratch(), &norm(l.batch()));
         l.kernel([x], [moments], [], [], move |run, s| {
             batch_norm_moments(run.cpu, &norm(run.batch()), s.read[0], s.write[0]);
         });
@@ -388,7 +386,8 @@ impl Op for Grad {
             });
             return;
         }
-        let (moments, means) = moments_and_rest(l.scratch(), &norm(l.batch()));
+        let (scratch, moments) = (l.scratch(), moments(l.scratch(), &norm(l.batch())));
+        let means = Span { start: scratch.start + moments.len, len: scratch.len - moments.len, ..scratch };
         l.kernel([x, mean, inv_std, dy], [moments], [], [], move |run, s| {
             let [x, mean, inv_std, dy] = s.read;
             batch_norm_grad_moments(run.cpu, &norm(run.batch()), x, mean, inv_std, dy, s.write[0]);

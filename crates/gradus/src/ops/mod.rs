@@ -87,12 +87,12 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// How many numbers of scratch the CPU needs at the largest batch, or the largest part of one.
+    /// How many numbers of scratch the CPU needs at the largest batch, or the largest part or block of one.
     fn scratch(&self, _case: &Case) -> usize {
         0
     }
 
-    /// Whether the scratch is kept from one part of a batch to the next.
+    /// Whether the scratch is kept from one part or block of a batch to the next.
     fn keeps_scratch(&self) -> bool {
         false
     }

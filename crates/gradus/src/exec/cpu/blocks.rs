@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::exec::Step;
-use crate::program::{Node, Program};
+use crate::program::{Node, Program, Value};
 
 /// How the ops of a program go through a batch.
 pub(super) struct Blocks {
@@ -103,5 +103,49 @@ impl Blocks {
         let from = self.ops.iter().position(|op| op.last >= first).unwrap_or(start);
         let to = self.ops.iter().rposition(|op| op.first <= last).unwrap_or(end);
         from..to.max(end)
+    }
+}
+
+/// Puts what has to do with the batch but reads and writes nothing of a sample, and which nobody waits for, at the end of its
+/// phase, where it cuts no stretch: running statistics.
+pub(super) fn of_no_sample_last(program: &Program, nodes: &mut [Node]) {
+    let of_samples = |n: &Node| n.reads.iter().chain(&n.writes).any(|v| program.info(*v).batched);
+    let read: Vec<Value> = nodes.iter().flat_map(|n| n.reads.clone()).collect();
+    nodes
+        .sort_by_key(|n| (n.phase, n.op.needs_batch() && !of_samples(n) && !n.writes.iter().any(|v| read.contains(v))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{BatchNorm2d, Conv2d, Flatten, Linear, ReLU};
+    use crate::losses::MSELoss;
+    use crate::net::Sequential;
+    use crate::program::{Roots, compile};
+    use crate::rng::Seed;
+
+    #[test]
+    fn a_norm_of_images_ends_one_stretch_and_begins_the_next() {
+        let layers = Sequential::new([1, 6, 6]).add(Conv2d::new(16, 3)).add(BatchNorm2d::new()).add(ReLU).add(Flatten);
+        let net = layers.add(Linear::new(2)).loss(MSELoss::new()).build(Seed(1)).unwrap();
+        let program = compile(net.graph(), &Roots::Train { inputs: false });
+        let mut nodes = program.nodes.clone();
+        of_no_sample_last(&program, &mut nodes);
+        let nodes = &nodes[..];
+        let blocks = Blocks::new(&program, nodes, 20, 4);
+        let local = blocks.local(nodes, program.values.len(), |v| v);
+        let is_local = |name: &str| local[program.values.iter().position(|info| info.name == name).unwrap()];
+        // What the norm reads is wanted before and after its statistics, by its gradient as well; what its function alone reads
+        // and writes is not, but for what the gradient of that function reads.
+        assert_eq!(["net.0", "net.1", "net.2"].map(is_local), [false, true, false]);
+        let between = (0..nodes.len()).filter(|i| !blocks.is_local(*i) && !blocks.whole(*i)).count();
+        assert_eq!(between, 2, "the norm and its gradient");
+        assert_eq!((0..nodes.len()).filter(|i| blocks.whole(*i)).count(), 1, "the running statistics");
+        for i in 0..nodes.len() {
+            let life = blocks.widened(i..i);
+            assert!(life.start <= i && i <= life.end);
+        }
+        let none = Blocks::none(nodes, 20);
+        assert_eq!((none.widened(1..2), none.size), (1..2, 20));
     }
 }

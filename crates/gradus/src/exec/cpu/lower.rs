@@ -42,7 +42,7 @@ pub struct Run<'a> {
     pub(super) adds: bool,
     /// The update that ops may make instead of writing a gradient.
     pub(super) sgd: Option<Sgd>,
-    /// The first of the samples in memory.
+    /// How many samples lie in memory before those that are run.
     pub(super) first: usize,
 }
 
@@ -155,8 +155,8 @@ impl Lower<'_> {
         Gradient { adds: self.node.adds, parameter: self.parameter.unwrap_or(Span::NONE) }
     }
 
-    /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices have the size of the largest
-    /// batch; `run.batch()` says how many samples count.
+    /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices begin at the first sample that is
+    /// run and may hold more of them: `run.batch()` says how many count.
     pub fn kernel<const R: usize, const W: usize, const IR: usize, const IW: usize>(
         &mut self,
         reads: [Span; R],
@@ -165,9 +165,7 @@ impl Lower<'_> {
         int_writes: [IntSpan; IW],
         run: impl Fn(&Run<'_>, Slices<'_, R, W, IR, IW>) + Send + Sync + 'static,
     ) {
-        let operands = Operands::new(reads, writes, int_reads, int_writes);
-        let run = Box::new(move |now: &Run<'_>, memory: &mut Memory<'_>| run(now, operands.resolve(memory, now.first)));
-        self.kernels.push(Kernel { whole: self.whole, run });
+        self.add(self.whole, Operands::new(reads, writes, int_reads, int_writes), run);
     }
 
     /// The same of an op that needs the batch in between ([`Op::needs_batch_between`](crate::ops::Op::needs_batch_between)): a
@@ -178,7 +176,16 @@ impl Lower<'_> {
         writes: [Span; W],
         run: impl Fn(&Run<'_>, Slices<'_, R, W>) + Send + Sync + 'static,
     ) {
-        self.kernel(reads, writes, [], [], run);
-        self.kernels.last_mut().expect("just added").whole = true;
+        self.add(true, Operands::new(reads, writes, [], []), run);
+    }
+
+    fn add<const R: usize, const W: usize, const IR: usize, const IW: usize>(
+        &mut self,
+        whole: bool,
+        operands: Operands<R, W, IR, IW>,
+        run: impl Fn(&Run<'_>, Slices<'_, R, W, IR, IW>) + Send + Sync + 'static,
+    ) {
+        let run = Box::new(move |now: &Run<'_>, memory: &mut Memory<'_>| run(now, operands.resolve(memory, now.first)));
+        self.kernels.push(Kernel { whole, run });
     }
 }

@@ -9,7 +9,7 @@ use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
 use super::arena::{Arena, part_of};
-use super::blocks::Blocks;
+use super::blocks::{Blocks, of_no_sample_last};
 use super::fuse::{fused, parts_of_inputs};
 use super::interleave::interleaved;
 use super::layout::layout;
@@ -307,15 +307,6 @@ fn gradients_last(program: &Program, nodes: &mut [Node]) {
             nodes[i..=i + last].rotate_left(1);
         }
     }
-}
-
-/// Puts what has to do with the batch but reads and writes nothing of a sample, and which nobody waits for, at the end of its
-/// phase: running statistics.
-fn of_no_sample_last(program: &Program, nodes: &mut [Node]) {
-    let of_samples = |n: &Node| n.reads.iter().chain(&n.writes).any(|v| program.info(*v).batched);
-    let read: Vec<Value> = nodes.iter().flat_map(|n| n.reads.clone()).collect();
-    nodes
-        .sort_by_key(|n| (n.phase, n.op.needs_batch() && !of_samples(n) && !n.writes.iter().any(|v| read.contains(v))));
 }
 
 /// The parameter whose gradient the op at `i` writes, if the op can move it instead and nobody else needs either afterwards.
