@@ -5,6 +5,7 @@
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
 use crate::pool::{Read, Write};
+pub use crate::reduce::NARROW;
 use crate::reduce::{fold_columns, fold_sum, larger};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
 use crate::square::{to_columns, to_rows};
@@ -101,32 +102,136 @@ simd! {
     }
 }
 
-simd! {
-    /// The same for up to sixteen rows of up to sixteen columns, which lie in columns: of `x` with −∞ where there is nothing,
-    /// of `t` with 0. `x` becomes the excess of their softmax times `factor`; gives what the rows cost.
-    fn cross_entropy_columns(n: usize, factor: f32, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
-        let max = fold_columns(x, larger);
-        let mut e = [[0.0; LANES]; LANES];
-        one_by_one(n, #[inline(always)] |c| {
+/// What sixteen rows of `n` columns cost, which lie in `N` columns: of `x` with −∞ where there is nothing, of `t` with 0. `x` becomes the
+/// excess of their softmax times `factor`.
+#[inline(always)]
+fn cross_entropy_of_columns<const N: usize>(n: usize, factor: f32, x: &mut [Lanes; N], t: &mut [Lanes; N]) -> Lanes {
+    /// Those of which the compiler knows how many they are stay in registers.
+    #[inline(always)]
+    fn each<const N: usize>(n: usize, mut f: impl FnMut(usize)) {
+        if N > NARROW {
+            return one_by_one(n, f);
+        }
+        for c in 0..N {
+            f(c);
+        }
+    }
+    let max = fold_columns(x, f32::NEG_INFINITY, larger);
+    let mut e = [[0.0; LANES]; N];
+    each::<N>(
+        n,
+        #[inline(always)]
+        |c| {
             for r in 0..LANES {
                 x[c][r] -= max[r];
                 e[c][r] = exp(x[c][r]);
             }
-        });
-        let sum = fold_columns(&e, #[inline(always)] |a, b| a + b);
-        let mut log_sum = sum;
-        for sum in &mut log_sum {
-            *sum = log(*sum);
-        }
-        let total = fold_columns(t, #[inline(always)] |a, b| a + b);
-        one_by_one(n, #[inline(always)] |c| {
+        },
+    );
+    let sum = fold_columns(
+        &e,
+        0.0,
+        #[inline(always)]
+        |a, b| a + b,
+    );
+    let mut log_sum = sum;
+    for sum in &mut log_sum {
+        *sum = log(*sum);
+    }
+    let total = fold_columns(
+        t,
+        0.0,
+        #[inline(always)]
+        |a, b| a + b,
+    );
+    each::<N>(
+        n,
+        #[inline(always)]
+        |c| {
             for r in 0..LANES {
                 let term = t[c][r].mul_add(log_sum[r] - x[c][r], 0.0);
                 x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
                 t[c][r] = if t[c][r] == 0.0 { 0.0 } else { term };
             }
-        });
-        fold_columns(t, #[inline(always)] |a, b| a + b)
+        },
+    );
+    fold_columns(
+        t,
+        0.0,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+simd! {
+    fn cross_entropy_columns(n: usize, factor: f32, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
+        cross_entropy_of_columns(n, factor, x, t)
+    }
+}
+
+/// Sixteen rows of `N` numbers as columns.
+#[inline(always)]
+fn turned<T: Copy, const N: usize, const M: usize>(rows: &[[T; N]; M], zero: T) -> [[T; M]; N] {
+    let mut columns = [[zero; M]; N];
+    for r in 0..M {
+        for c in 0..N {
+            columns[c][r] = rows[r][c];
+        }
+    }
+    columns
+}
+
+/// Sixteen rows of `N` ≤ [`NARROW`] columns without padding.
+#[inline(always)]
+fn cross_entropy_of_rows<const LABELS: bool, const N: usize>(
+    x: &[[f32; N]; LANES],
+    numbers: &[[f32; N]; LANES],
+    labels: &[u32; LANES],
+    [on, off, factor]: [f32; 3],
+    excess: &mut [[f32; N]; LANES],
+    out: &mut Lanes,
+) {
+    let (mut x, mut t) = (turned(x, 0.0), [[off; LANES]; N]);
+    if LABELS {
+        for c in 0..N {
+            for r in 0..LANES {
+                t[c][r] = if labels[r] == c as u32 { on } else { off };
+            }
+        }
+    } else {
+        t = turned(numbers, 0.0);
+    }
+    *out = cross_entropy_of_columns(N, factor, &mut x, &mut t);
+    *excess = turned(&x, 0.0);
+}
+
+simd! {
+    /// Rows of `N` ≤ [`NARROW`] columns without padding.
+    fn cross_entropy_narrow<const LABELS: bool, const N: usize>(
+        x: &[f32], t: &Wanted<LABELS>, factor: f32, excess: &mut [f32], out: &mut [f32],
+    ) {
+        let (x, x_rest) = x.as_chunks::<N>().0.as_chunks::<LANES>();
+        let (numbers, numbers_rest) = t.numbers.as_chunks::<N>().0.as_chunks::<LANES>();
+        let (labels, labels_rest) = t.labels.as_chunks::<LANES>();
+        let (excess, excess_rest) = excess.as_chunks_mut::<N>().0.as_chunks_mut::<LANES>();
+        let (out, out_rest) = out.as_chunks_mut::<LANES>();
+        let with = [t.on, t.off, factor];
+        let (no_numbers, no_labels) = ([[0.0; N]; LANES], [0; LANES]);
+        for (i, ((x, excess), out)) in x.iter().zip(excess).zip(out).enumerate() {
+            let numbers = if LABELS { &no_numbers } else { &numbers[i] };
+            let labels = if LABELS { &labels[i] } else { &no_labels };
+            cross_entropy_of_rows::<LABELS, N>(x, numbers, labels, with, excess, out);
+        }
+        if !out_rest.is_empty() {
+            let (mut x, mut numbers, mut labels) = (no_numbers, no_numbers, no_labels);
+            let (mut excess, mut out) = (no_numbers, [0.0; LANES]);
+            x[..x_rest.len()].copy_from_slice(x_rest);
+            numbers[..numbers_rest.len()].copy_from_slice(numbers_rest);
+            labels[..labels_rest.len()].copy_from_slice(labels_rest);
+            cross_entropy_of_rows::<LABELS, N>(&x, &numbers, &labels, with, &mut excess, &mut out);
+            excess_rest.copy_from_slice(&excess[..excess_rest.len()]);
+            out_rest.copy_from_slice(&out[..out_rest.len()]);
+        }
     }
 }
 
@@ -157,12 +262,9 @@ simd! {
 
 simd! {
     fn sum_columns(columns: &[Lanes; LANES]) -> Lanes {
-        fold_columns(columns, #[inline(always)] |a, b| a + b)
+        fold_columns(columns, 0.0, #[inline(always)] |a, b| a + b)
     }
 }
-
-/// So few columns are quicker one by one.
-pub const NARROW: usize = 4;
 
 /// The sums of rows of `N` ≤ [`NARROW`] columns, whose fold has zeros in all other lanes.
 #[inline(always)]
@@ -358,8 +460,12 @@ fn cross_entropy_rows<const LABELS: bool>(
     excess: &mut [f32],
     out: &mut [f32],
 ) {
-    if n > LANES {
-        return cross_entropy_kernel(isa, out.len(), n, ld, x, t, factor, excess, out);
+    match n {
+        2 if ld == n => return cross_entropy_narrow::<LABELS, 2>(isa, x, t, factor, excess, out),
+        3 if ld == n => return cross_entropy_narrow::<LABELS, 3>(isa, x, t, factor, excess, out),
+        NARROW if ld == n => return cross_entropy_narrow::<LABELS, NARROW>(isa, x, t, factor, excess, out),
+        ..=LANES => {}
+        _ => return cross_entropy_kernel(isa, out.len(), n, ld, x, t, factor, excess, out),
     }
     let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
     for (i, out) in out.chunks_mut(LANES).enumerate() {

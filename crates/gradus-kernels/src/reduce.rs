@@ -28,12 +28,27 @@ pub(crate) fn fold(mut v: Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
     f(f(v[0], v[2]), f(v[1], v[3]))
 }
 
-/// The same fold of sixteen rows at once, which lie in columns: lane r of `columns[l]` is lane l of row r.
+/// So few columns are quicker one by one.
+pub const NARROW: usize = 4;
+
+/// The same fold of sixteen rows at once, which lie in columns: lane r of `columns[l]` is lane l of row r. Of `N` ≤ [`NARROW`] columns,
+/// with `nothing` in all others.
 #[inline(always)]
-pub(crate) fn fold_columns(columns: &[Lanes; LANES], f: impl Fn(f32, f32) -> f32) -> Lanes {
+pub(crate) fn fold_columns<const N: usize>(columns: &[Lanes; N], nothing: f32, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    let mut v = [nothing; 8 * LANES];
+    if N <= NARROW {
+        let mut all = [[nothing; LANES]; NARROW];
+        let mut folded = [0.0; LANES];
+        for r in 0..LANES {
+            for c in 0..N {
+                all[c][r] = f(columns[c][r], nothing);
+            }
+            folded[r] = f(f(all[0][r], all[2][r]), f(all[1][r], all[3][r]));
+        }
+        return folded;
+    }
     // As columns follow each other, half of them is half of the numbers.
     let (low, high) = columns.as_flattened().split_at(8 * LANES);
-    let mut v = [0.0; 8 * LANES];
     for ((v, a), b) in v.iter_mut().zip(low).zip(high) {
         *v = f(*a, *b);
     }
@@ -293,11 +308,23 @@ mod tests {
 
     #[test]
     fn rows_folded_together_are_folded_alike() {
+        fn check<const N: usize>(rows: [Lanes; LANES], nothing: f32, f: impl Fn(f32, f32) -> f32) {
+            let rows = rows.map(|row| std::array::from_fn(|l| if l < N { row[l] } else { nothing }));
+            let columns: [Lanes; N] = std::array::from_fn(|l| rows.map(|row| row[l]));
+            let folded = fold_columns(&columns, nothing, &f);
+            assert_eq!(folded.map(f32::to_bits), rows.map(|row| fold(row, &f).to_bits()), "{N} columns");
+        }
         let mut random = Random::new(1);
-        let rows: [Lanes; LANES] = std::array::from_fn(|_| random.numbers(LANES).try_into().unwrap());
-        let columns = std::array::from_fn(|l| rows.map(|row| row[l]));
-        for f in [|a: f32, b: f32| a + b, larger] {
-            assert_eq!(fold_columns(&columns, f).map(f32::to_bits), rows.map(|row| fold(row, f).to_bits()));
+        let mut rows: [Lanes; LANES] = std::array::from_fn(|_| random.numbers(LANES).try_into().unwrap());
+        rows[3][..4].fill(-0.0);
+        rows[7][..4].fill(f32::NEG_INFINITY);
+        (rows[5][0], rows[6][1]) = (f32::NAN, f32::NEG_INFINITY);
+        for (nothing, f) in [(0.0, (|a, b| a + b) as fn(f32, f32) -> f32), (f32::NEG_INFINITY, larger)] {
+            check::<1>(rows, nothing, f);
+            check::<2>(rows, nothing, f);
+            check::<3>(rows, nothing, f);
+            check::<NARROW>(rows, nothing, f);
+            check::<LANES>(rows, nothing, f);
         }
     }
 
