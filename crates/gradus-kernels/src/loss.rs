@@ -193,9 +193,9 @@ fn cross_entropy_of_rows<const LABELS: bool, const N: usize>(
 ) {
     let (mut x, mut t) = (turned(x, 0.0), [[off; LANES]; N]);
     if LABELS {
-        for c in 0..N {
+        for (c, t) in t.iter_mut().enumerate() {
             for r in 0..LANES {
-                t[c][r] = if labels[r] == c as u32 { on } else { off };
+                t[r] = if labels[r] == c as u32 { on } else { off };
             }
         }
     } else {

@@ -153,7 +153,7 @@ impl Prepared {
         let here = [k.saturating_mul(ldb), m.saturating_mul(ldc)].iter().all(|reach| *reach < LARGE);
         let (_, width) = tile_size(isa);
         let simple = match way.copies {
-            Copies::None => !transposed_b && k > 1 && here && (k < ASKS || n <= width),
+            Copies::None => !transposed_b && k > 0 && here && (k < ASKS || n <= width),
             Copies::B => transposed_b && !way.few && k > 1 && k <= SMALL_TERMS && n <= width,
             Copies::Both => false,
         };
@@ -188,6 +188,7 @@ impl Prepared {
         assert!(fresh || !matches!(end, End::Sgd(_)), "matmul: a step by {:?} from {start:?}", self.p);
         if let Some(small) = &self.small
             && (self.alone || pool.threads() == 1)
+            && !is_outer(&self.p, from, end)
         {
             let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
             // SAFETY: all rows and columns of the shape lie within the slices, as was checked.
@@ -223,19 +224,24 @@ impl Prepared {
     /// All rows and columns of the shape can be read, and written, from these numbers on, those of b as far apart as the chain says.
     #[inline(always)]
     unsafe fn tiles(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
-        let Product { n, rsa, ldc, .. } = self.p;
+        let Product { m, n, rsa, ldc, .. } = self.p;
         let rows = Regular { a, a_step: rsa, c, c_step: ldc };
         let mut tile = Tile { chain: &small.chain, rows, b, m: 0, n: 0, from, to, ahead: Ahead::NOTHING };
         let grid = &self.way.grid;
+        // Functions of narrow rows fill the lanes where many of them are done at once.
+        let later = to.is_long() && ldc == n && m > grid.rows.each;
+        if later {
+            tile.to = End::Map(Map::Identity);
+        }
         let mut j = 0;
         loop {
             tile.n = grid.width.min(n - j);
-            for (i, m) in grid.rows {
-                tile.m = m;
+            for (i, rows) in grid.rows {
+                tile.m = rows;
                 tile.rows.a = a.wrapping_add(i * rsa);
                 tile.rows.c = c.wrapping_add(i * ldc + j);
                 // SAFETY: the caller's promises.
-                unsafe { grid.tile(m, tile.n)(&tile) };
+                unsafe { grid.tile(rows, tile.n)(&tile) };
             }
             j += grid.width;
             if j >= n {
@@ -243,6 +249,11 @@ impl Prepared {
             }
             tile.b = b.wrapping_add(j);
             tile.from = from.after(j);
+        }
+        if later {
+            let tile = Tile { rows: Regular { c, ..tile.rows }, m, n, to, ..tile };
+            // SAFETY: the caller's promises.
+            unsafe { map_stored(self.isa, &tile) };
         }
     }
 
@@ -262,6 +273,13 @@ impl Prepared {
             self.tiles(small, a, copy.0.as_ptr().cast(), c, from, to);
         }
     }
+}
+
+/// Whether it is one that [`outer`] makes.
+#[inline(always)]
+fn is_outer(p: &Product, from: Begin, end: End) -> bool {
+    let simple = matches!(end, End::Map(Map::Identity) | End::Sgd(_));
+    p.k == 1 && !p.transposed_b && matches!(from, Begin::Zero) && simple
 }
 
 /// From so many numbers on (8 MB) a transposed a is too large for the caches, and is always copied.
@@ -344,8 +362,7 @@ impl Checked<'_> {
         let k = self.p.k;
         // Between two pieces of a sum its chain waits in the output, where a step of a parameter has the parameter.
         let waits = k <= TERMS || !matches!(self.end, End::Sgd(_));
-        let from_zero = matches!(self.from, Begin::Zero) && !self.p.transposed_b;
-        if k == 1 && from_zero && matches!(self.end, End::Map(Map::Identity) | End::Sgd(_)) {
+        if is_outer(self.p, self.from, self.end) {
             return self.outer(rows, columns);
         }
         match way.copies {
