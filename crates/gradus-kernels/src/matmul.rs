@@ -10,8 +10,10 @@ use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
 use crate::pool::{Output, Pool, Work};
 use crate::square::{self, SIDE};
+use crate::sums::{Total, sum_rows};
 use crate::tile::{
-    Ahead, Begin, COLUMNS, Chain, End, Regular, Tile, TileOf, map_stored, prefetch, row_columns, tile_of, tile_size,
+    Ahead, Begin, BelowSums, COLUMNS, Chain, End, Regular, Tile, TileOf, map_stored, prefetch, row_columns, tile_of,
+    tile_size,
 };
 use crate::{Cpu, Isa};
 
@@ -67,6 +69,25 @@ pub fn matmul<'f>(
     Prepared::new(cpu.isa, p).run(&cpu.pool, a, b, c, start, finish.into());
 }
 
+/// A product whose sums are a gradient, and what becomes of it; and if `sums` is given, the same of the sums of b's columns, `n` numbers:
+/// with x and dy, the gradients of a weight and of a bias.
+///
+/// Order: as [`matmul`] and [`sum_rows`].
+///
+/// # Panics
+/// As [`matmul`]; when b is transposed, or there are too few `sums`.
+pub fn matmul_grad(
+    cpu: &Cpu,
+    p: &Product,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    sums: Option<&mut [f32]>,
+    total: Total,
+) {
+    Prepared::new(cpu.isa, p).grad(cpu, a, b, c, sums, total);
+}
+
 /// A product that is run again and again, whose shape depends on the size of a batch: what can be known from the shape is found once,
 /// for the first batch. Of small products that takes as long as half of the sums. A batch of another size is run by [`matmul`].
 pub struct Matmul<P> {
@@ -97,12 +118,39 @@ impl<P: Fn(usize) -> Product> Matmul<P> {
         start: Start,
         finish: impl Into<Finish<'f>>,
     ) {
-        let (size, first) = self.first.get_or_init(|| (batch, Prepared::new(cpu.isa, &(self.product)(batch))));
-        if *size == batch && first.isa == cpu.isa {
-            first.run(&cpu.pool, a, b, c, start, finish.into());
-        } else {
-            matmul(cpu, &(self.product)(batch), a, b, c, start, finish);
+        match self.of(cpu.isa, batch) {
+            Some(prepared) => prepared.run(&cpu.pool, a, b, c, start, finish.into()),
+            None => matmul(cpu, &(self.product)(batch), a, b, c, start, finish),
         }
+    }
+
+    /// See [`matmul_grad`].
+    ///
+    /// # Panics
+    /// As [`matmul_grad`].
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub fn grad(
+        &self,
+        cpu: &Cpu,
+        batch: usize,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        sums: Option<&mut [f32]>,
+        total: Total,
+    ) {
+        match self.of(cpu.isa, batch) {
+            Some(prepared) => prepared.grad(cpu, a, b, c, sums, total),
+            None => matmul_grad(cpu, &(self.product)(batch), a, b, c, sums, total),
+        }
+    }
+
+    /// What is known of it for so many samples.
+    #[inline(always)]
+    fn of(&self, isa: Isa, batch: usize) -> Option<&Prepared> {
+        let (size, first) = self.first.get_or_init(|| (batch, Prepared::new(isa, &(self.product)(batch))));
+        (*size == batch && first.isa == isa).then_some(first)
     }
 }
 
@@ -129,6 +177,10 @@ struct Small {
     chain: Chain,
     /// Whether b is turned first.
     turned: bool,
+    /// The rows and one before them, that of the sums of b's columns; and what runs the first tiles, those of a grid's width and those at
+    /// the end.
+    with_sums: Grid,
+    first: [TileOf<BelowSums>; 2],
 }
 
 impl Prepared {
@@ -160,7 +212,9 @@ impl Prepared {
         let turned = transposed_b;
         let b_k = if turned { width } else { ldb };
         let chain = Chain { k, a_k: csa as isize, b_k: b_k as isize, ..Chain::ONE };
-        let small = simple.then_some(Small { chain, turned });
+        let with_sums = Grid::new(isa, 0..m + 1, n, width);
+        let first = Grid::columns(n, width).map(|n| tile_of(isa, with_sums.rows.longest(), n));
+        let small = simple.then_some(Small { chain, turned, with_sums, first });
         Prepared { isa, p: *p, needs, work, alone: work.parts(2) < 2, way, small }
     }
 
@@ -171,8 +225,7 @@ impl Prepared {
         if m == 0 || n == 0 {
             return;
         }
-        let fits = a.len() >= self.needs[0] && b.len() >= self.needs[1] && c.len() >= self.needs[2];
-        assert!(fits, "matmul: {}, {} and {} numbers, too few for {:?}", a.len(), b.len(), c.len(), self.p);
+        self.check(a, b, c);
         let from = match start {
             Start::Zero => Begin::Zero,
             Start::Stored => Begin::Stored,
@@ -215,6 +268,81 @@ impl Prepared {
             pool.split(self.work, m, rows, |range| block(range, 0..n));
         } else {
             pool.split(self.work, n, columns, |range| block(0..m, range));
+        }
+    }
+
+    /// See [`matmul_grad`].
+    ///
+    /// # Panics
+    /// As there, but for the shape.
+    #[inline(always)]
+    fn grad(&self, cpu: &Cpu, a: &[f32], b: &[f32], c: &mut [f32], sums: Option<&mut [f32]>, total: Total) {
+        let Product { m, n, k, ldb, transposed_b, .. } = self.p;
+        let (start, from, end) = match total {
+            Total::New => (Start::Zero, Begin::Zero, End::Map(Map::Identity)),
+            Total::Added => (Start::Stored, Begin::Stored, End::Map(Map::Identity)),
+            Total::Sgd(sgd) => (Start::Zero, Begin::Zero, End::Sgd(sgd)),
+        };
+        let finish = if let Total::Sgd(sgd) = total { Finish::Sgd(sgd) } else { Finish::Map(Map::Identity) };
+        let Some(sums) = sums else { return self.run(&cpu.pool, a, b, c, start, finish) };
+        assert!(!transposed_b && sums.len() >= n, "matmul: {} sums of the columns of b for {:?}", sums.len(), self.p);
+        if let Some(small) = &self.small
+            && (self.alone || cpu.pool.threads() == 1)
+            && !is_outer(&self.p, from, end)
+            && m > 0
+        {
+            self.check(a, b, c);
+            let (a, b, c, sums) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), sums.as_mut_ptr());
+            // SAFETY: as in `run`; there are `n` sums, as was checked.
+            return unsafe { self.tiles_and_sums(small, a, b, c, sums, from, end) };
+        }
+        self.run(&cpu.pool, a, b, c, start, finish);
+        sum_rows(cpu, k, n, ldb, b, sums, total);
+    }
+
+    /// # Panics
+    /// When a slice is too short.
+    #[inline(always)]
+    fn check(&self, a: &[f32], b: &[f32], c: &[f32]) {
+        let fits = a.len() >= self.needs[0] && b.len() >= self.needs[1] && c.len() >= self.needs[2];
+        assert!(fits, "matmul: {}, {} and {} numbers, too few for {:?}", a.len(), b.len(), c.len(), self.p);
+    }
+
+    /// All tiles of a small product, and the sums of b's columns.
+    ///
+    /// # Safety
+    /// As [`Prepared::tiles`]; `n` sums can be read and written.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn tiles_and_sums(
+        &self,
+        small: &Small,
+        a: *const f32,
+        b: *const f32,
+        c: *mut f32,
+        sums: *mut f32,
+        from: Begin,
+        to: End,
+    ) {
+        let Product { n, rsa, ldc, .. } = self.p;
+        let grid = &small.with_sums;
+        for j in (0..n).step_by(grid.width) {
+            let (b, n) = (b.wrapping_add(j), grid.width.min(n - j));
+            for (i, m) in grid.rows {
+                let above = i.saturating_sub(1);
+                let c = c.wrapping_add(above * ldc + j);
+                let rows = Regular { a: a.wrapping_add(above * rsa), a_step: rsa, c, c_step: ldc };
+                let (chain, ahead) = (&small.chain, Ahead::NOTHING);
+                // SAFETY: the caller's promises.
+                unsafe {
+                    if i == 0 {
+                        let rows = BelowSums { rows, sums: sums.wrapping_add(j) };
+                        small.first[usize::from(n < grid.width)](&Tile { chain, rows, b, m, n, from, to, ahead });
+                    } else {
+                        grid.tile(m, n)(&Tile { chain, rows, b, m, n, from, to, ahead });
+                    }
+                }
+            }
         }
     }
 
@@ -329,10 +457,15 @@ impl Grid {
     fn new(isa: Isa, rows: Range<usize>, columns: usize, width: usize) -> Grid {
         let (most, _) = tile_size(isa);
         let rows = even(rows, most);
-        let m = [rows.each + usize::from(rows.longer > 0), rows.each];
+        let m = [rows.longest(), rows.each];
+        let tiles = Grid::columns(columns, width).map(|n| m.map(|m| tile_of(isa, m.max(1), n)));
+        Grid { rows, width, tiles }
+    }
+
+    /// How many columns tiles have, of so many: those of the width and those at the end.
+    fn columns(columns: usize, width: usize) -> [usize; 2] {
         let (whole, rest) = (width.min(columns.max(1)), columns % width);
-        let n = [whole, if rest > 0 { rest } else { whole }];
-        Grid { rows, width, tiles: n.map(|n| m.map(|m| tile_of(isa, m.max(1), n))) }
+        [whole, if rest > 0 { rest } else { whole }]
     }
 
     /// What runs a tile of this size.
@@ -675,13 +808,20 @@ pub(crate) struct Even {
     longer: usize,
 }
 
+impl Even {
+    /// The length of the first piece.
+    fn longest(&self) -> usize {
+        self.each + usize::from(self.longer > 0)
+    }
+}
+
 impl Iterator for Even {
     type Item = (usize, usize);
 
     #[inline(always)]
     fn next(&mut self) -> Option<(usize, usize)> {
         self.pieces = self.pieces.checked_sub(1)?;
-        let (start, len) = (self.start, self.each + usize::from(self.longer > 0));
+        let (start, len) = (self.start, self.longest());
         self.longer = self.longer.saturating_sub(1);
         self.start += len;
         Some((start, len))
@@ -967,6 +1107,51 @@ pub(crate) mod tests {
                 assert_eq!(y.to_bits(), chain.to_bits());
             }
         }
+    }
+
+    #[test]
+    fn gradients_of_weight_and_bias_have_the_same_bits_in_one_pass() {
+        let machines = machines();
+        let check = |numbers: &mut Numbers, m: usize, n: usize, k: usize| {
+            let (lda, ldb, ldc) = (m + numbers.pick(0..5), n + numbers.pick(0..5), n + numbers.pick(0..5));
+            let p = Product { m, n, k, rsa: 1, csa: lda, ldb, transposed_b: false, ldc };
+            shape_is(&p);
+            let (a, b) = (numbers.rows(k, m, lda, f32::NAN), numbers.rows(k, n, ldb, f32::NAN));
+            // What is stored, with the sums after it, and a number that is to stay.
+            let stored = numbers.rows(m + 1, n, ldc, 77.0).into_iter().chain([77.0]).collect::<Vec<_>>();
+            let sgd = Sgd { lr: 0.3, weight_decay: 0.1 };
+            for total in [Total::New, Total::Added, Total::Sgd(sgd)] {
+                let (start, finish) = match total {
+                    Total::New => (Start::Zero, Map::Identity.into()),
+                    Total::Added => (Start::Stored, Map::Identity.into()),
+                    Total::Sgd(sgd) => (Start::Zero, Finish::Sgd(sgd)),
+                };
+                let mut want = stored.clone();
+                let (c, sums) = want.split_at_mut(m * ldc);
+                matmul(&machines[0], &p, &a, &b, c, start, finish);
+                sum_rows(&machines[0], k, n, ldb, &b, sums, total);
+                let matmul = Matmul::new(move |k| Product { k, ..p });
+                let found = same_bits(&machines, "matmul_grad", |cpu| {
+                    let (mut plain, mut found) = (stored.clone(), stored.clone());
+                    let (c, sums) = plain.split_at_mut(m * ldc);
+                    matmul_grad(cpu, &p, &a, &b, c, Some(sums), total);
+                    let (c, sums) = found.split_at_mut(m * ldc);
+                    matmul.grad(cpu, k, &a, &b, c, Some(sums), total);
+                    assert!(found.iter().zip(&plain).all(|(a, b)| a.to_bits() == b.to_bits()), "{p:?}");
+                    found
+                });
+                for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+                    assert_eq!(found.to_bits(), want.to_bits(), "number {at}, {total:?}");
+                }
+            }
+        };
+        cases("matmul_grad", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let (m, n, k) = (numbers.pick(1..40), numbers.pick(1..70), numbers.pick(0..40));
+            check(&mut numbers, m, n, k);
+            let (m, n, k) = (numbers.pick(1..30), numbers.pick(1..33), numbers.pick(60..300));
+            check(&mut numbers, m, n, k);
+        });
     }
 
     #[test]

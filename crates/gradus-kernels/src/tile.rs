@@ -212,6 +212,41 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
     }
 }
 
+/// Such rows, below one that adds up the rows of `b`, whose factor is always 1.
+#[derive(Clone, Copy)]
+pub(crate) struct BelowSums {
+    pub rows: Regular<true>,
+    pub sums: *mut f32,
+}
+
+static ONE: f32 = 1.0;
+
+impl TileRows for BelowSums {
+    const ONE_RUN: bool = true;
+    const TALL: bool = false;
+    type Place = <Regular<true> as TileRows>::Place;
+    #[inline(always)]
+    fn start(&self) -> Self::Place {
+        self.rows.start()
+    }
+    #[inline(always)]
+    fn after(place: Self::Place, step: isize) -> Self::Place {
+        Regular::<true>::after(place, step)
+    }
+    #[inline(always)]
+    fn a(&self, i: usize, place: Self::Place) -> *const f32 {
+        if i == 0 { &raw const ONE } else { self.rows.a(i - 1, place) }
+    }
+    #[inline(always)]
+    fn c(&self, i: usize) -> *mut f32 {
+        if i == 0 { self.sums } else { self.rows.c(i - 1) }
+    }
+    #[inline(always)]
+    fn gapless(&self, _: usize) -> bool {
+        false
+    }
+}
+
 /// The same pointer, of which the compiler does not know how far from others it lies: it would find each row from another one,
 /// with an addition or a load of its own, in every round of a loop.
 #[inline(always)]

@@ -367,7 +367,7 @@ impl Op for Grad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (map, gradient, all) = (self.map, l.gradient(), Rows::new(l.read_dims(0), l.read(0).layout));
+        let (map, gradient, all) = (self.map, l.gradient(0), Rows::new(l.read_dims(0), l.read(0).layout));
         let places: Vec<Span> = (0..l.reads()).map(|i| l.read(i).span).collect();
         let (operands, y) = self.split(&places);
         let gamma = operands.get(4).copied().unwrap_or(Span::NONE);

@@ -209,7 +209,7 @@ pub(super) fn of_bordered(conv: Conv, ldx: usize) -> Conv {
 impl WeightGrad {
     /// The kernels for interleaved images.
     fn lower_interleaved(&self, l: &mut Lower<'_>, conv: Conv) {
-        let (dy, dw, gradient) = (l.read(1), l.write(0), l.gradient());
+        let (dy, dw, gradient) = (l.read(1), l.write(0), l.gradient(0));
         let rest = l.read(0).layout.together * dw.layout.group * dw.layout.n;
         let (x_span, conv, partials) = with_border(l, conv, &self.window, rest);
         l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {
@@ -271,7 +271,7 @@ impl Op for WeightGrad {
         let rest = if by_image(dw.layout) { dw.layout.sample() } else { 0 };
         let (x_span, conv, partials) = with_border(l, conv, &self.window, rest);
         let image_x = conv.h * conv.w * conv.ldx;
-        let gradient = l.gradient();
+        let gradient = l.gradient(0);
         let (by_image, size, outputs) = (by_image(dw.layout), dw.layout.sample(), dy.layout.group);
         let image_y = dy.layout.sample();
         l.kernel([x_span, dy.span], [dw.span, partials], [], [], move |run, s| {

@@ -156,7 +156,7 @@ impl Op for PooledGrad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, at, dw, gradient) = (l.read(0), l.read(1), l.read(2), l.write(0), l.gradient());
+        let (x, dy, at, dw, gradient) = (l.read(0), l.read(1), l.read(2), l.write(0), l.gradient(0));
         max_pool2d::check(at.layout, dy.layout);
         let between = layout(&self.between);
         let sizes = Sizes { window: self.conv.window, batch: 0, x: l.read_dims(0), y: &self.between.dims };

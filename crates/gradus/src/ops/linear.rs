@@ -10,10 +10,11 @@
 
 use gradus_kernels::matmul::{LARGE_TRANSPOSED, Matmul, Product, Start, TERMS};
 use gradus_kernels::pointwise::Finish;
-use gradus_kernels::sums::Total;
+use gradus_kernels::sums::{Total, sum_rows};
 
+use super::sum::SumGrad;
 use super::{Case, Cost, Map, Op};
-use crate::exec::cpu::Lower;
+use crate::exec::cpu::{Lower, Run};
 use crate::program::{Emit, Value};
 
 impl Emit<'_> {
@@ -30,7 +31,7 @@ impl Emit<'_> {
     /// dW += dyᵀ·x: x (B, I), dy (B, O).
     pub fn linear_weight_grad(&mut self, w: Value, x: Value, dy: Value) {
         let dw = self.grad(w);
-        self.op(WeightGrad, &[x, dy], &[dw]);
+        self.op(WeightGrad { bias: false }, &[x, dy], &[dw]);
     }
 
     /// dx = dy·W: dy (B, O), w (O, I) → (B, I).
@@ -107,15 +108,28 @@ impl Op for Linear {
 }
 
 #[derive(Debug)]
-struct WeightGrad;
+struct WeightGrad {
+    /// Whether it writes the gradient of the bias too.
+    bias: bool,
+}
+
+impl WeightGrad {
+    /// The gradient of the bias alone.
+    fn sums<'a>(case: &Case<'a>) -> Case<'a> {
+        Case { reads: case.reads[1..].to_vec(), writes: case.writes[1..].to_vec(), ..case.clone() }
+    }
+}
 
 impl Op for WeightGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        format!("{} += ({})ᵀ·{}", w[0], r[1], r[0])
+        let bias = w.get(1).map_or(String::new(), |b| format!(";  {}", SumGrad.line(&r[1..], &[b])));
+        format!("{} += ({})ᵀ·{}{bias}", w[0], r[1], r[0])
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        cost(case, &case.reads[0].dims, &case.reads[1].dims)
+        let product = cost(case, &case.reads[0].dims, &case.reads[1].dims);
+        let sums = if self.bias { SumGrad.cost(&WeightGrad::sums(case)).flops } else { 0 };
+        Cost { flops: product.flops + sums, ..product }
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
@@ -129,6 +143,9 @@ impl Op for WeightGrad {
                 w[0][j * i + k] = sum;
             }
         }
+        if self.bias {
+            SumGrad.define(&WeightGrad::sums(case), &r[1..], &mut w[1..]);
+        }
     }
 
     fn can_move(&self, case: &Case) -> bool {
@@ -138,7 +155,7 @@ impl Op for WeightGrad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (x, dy, dw, gradient) = (l.read(0), l.read(1), l.write(0), l.gradient());
+        let (x, dy, dw, gradient) = (l.read(0), l.read(1), l.write(0), l.gradient(0));
         let (i, o) = (x.layout.n, dy.layout.n);
         let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
         let turned = dw.layout.turned;
@@ -148,16 +165,37 @@ impl Op for WeightGrad {
             // (O, I): row o is Σ_s dy(s, o)·x(s, ·).
             true => Product { m: o, n: i, k, rsa: 1, csa: ly, ldb: lx, transposed_b: false, ldc: lw },
         });
-        l.kernel([x.span, dy.span], [dw.span, gradient.parameter], [], [], move |run, s| {
-            let ([x, dy], [dw, w]) = (s.read, s.write);
-            let (a, b) = if turned { (dy, x) } else { (x, dy) };
-            match gradient.total(run) {
-                Total::New => matmul.run(run.cpu, run.batch(), a, b, dw, Start::Zero, Map::Identity),
-                Total::Added => matmul.run(run.cpu, run.batch(), a, b, dw, Start::Stored, Map::Identity),
-                Total::Sgd(sgd) => matmul.run(run.cpu, run.batch(), a, b, w, Start::Zero, Finish::Sgd(sgd)),
+        let weight = move |run: &Run<'_>, x: &[f32], dy: &[f32], dw: [&mut [f32]; 2], db: Option<&mut [f32]>| {
+            let ((a, b), total) = (if turned { (dy, x) } else { (x, dy) }, gradient.total(run));
+            matmul.grad(run.cpu, run.batch(), a, b, written(total, dw), db, total);
+        };
+        if !self.bias {
+            return l.kernel([x.span, dy.span], [dw.span, gradient.parameter], [], [], move |run, s| {
+                weight(run, s.read[0], s.read[1], s.write, None);
+            });
+        }
+        let (db, bias) = (l.write(1), l.gradient(1));
+        let writes = [dw.span, gradient.parameter, db.span, bias.parameter];
+        l.kernel([x.span, dy.span], writes, [], [], move |run, s| {
+            let ([x, dy], [dw, w, db, b], total) = (s.read, s.write, bias.total(run));
+            let db = written(total, [db, b]);
+            if turned {
+                weight(run, x, dy, [dw, w], None);
+                sum_rows(run.cpu, run.batch(), o, ly, dy, db, total);
+            } else {
+                weight(run, x, dy, [dw, w], Some(db));
             }
         });
     }
+
+    fn with_bias_grad(&self) -> Option<Box<dyn Op>> {
+        (!self.bias).then(|| Box::new(WeightGrad { bias: true }) as Box<dyn Op>)
+    }
+}
+
+/// Where the total goes: of a gradient and the parameter that may be moved by it.
+fn written(total: Total, [gradient, parameter]: [&mut [f32]; 2]) -> &mut [f32] {
+    if let Total::Sgd(_) = total { parameter } else { gradient }
 }
 
 #[derive(Debug)]

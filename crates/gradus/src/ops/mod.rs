@@ -100,8 +100,8 @@ pub trait Op: Debug + Send + Sync {
     /// Emits the CPU's kernels.
     fn lower(&self, l: &mut Lower<'_>);
 
-    /// Whether it writes the gradient of a parameter and can move that by plain gradient descent instead, in the same pass and
-    /// with the same bits: see [`Lower::gradient`].
+    /// Whether all that it writes are gradients of parameters, and it can move those by plain gradient descent instead, in the same
+    /// pass and with the same bits: see [`Lower::gradient`].
     fn can_move(&self, _case: &Case) -> bool {
         false
     }
@@ -132,6 +132,12 @@ pub trait Op: Debug + Send + Sync {
     /// one: where one kernel can do all of it with the same bits, and nobody else wants to know the gradient of what was pooled. It
     /// reads what this op reads first, then what that of the pooling does. `cases` are those of the two.
     fn with_max_pool_grad(&self, _pool: Window, _relu: bool, _cases: [&Case; 2]) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The same op, which writes the gradient of a weight and reads its inputs and those of the gradient, and writes that of the bias too,
+    /// after it: where one kernel can do both with the same bits.
+    fn with_bias_grad(&self) -> Option<Box<dyn Op>> {
         None
     }
 

@@ -64,7 +64,7 @@ impl Op for SumGrad {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(), l.scratch());
+        let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(0), l.scratch());
         let Layout { group, n, ld, together, .. } = dy.layout;
         if (group, together) == (1, 1) {
             return l.kernel([dy.span], [db.span, gradient.parameter], [], [], move |run, s| {

@@ -12,6 +12,7 @@ pub(super) fn fused(program: &Program, batch: usize) -> Vec<Node> {
     let mut nodes = functions(program);
     nodes = poolings(program, nodes, batch);
     pooling_gradients(program, &mut nodes, batch);
+    bias_gradients(&mut nodes);
     concatenations(program, &mut nodes);
     narrowings(program, &mut nodes);
     functions_of_vectors(program, &mut nodes);
@@ -132,6 +133,24 @@ fn pooling_gradients(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
         let node = Node { op: Arc::from(op), reads, writes: gradients, ..nodes[*weight].clone() };
         nodes[last] = node;
         users.iter().rev().skip(1).chain([&first]).for_each(|i| drop(nodes.remove(*i)));
+    }
+}
+
+/// Puts the gradient of a bias into that of the weight beside it.
+fn bias_gradients(nodes: &mut Vec<Node>) {
+    for bias in (0..nodes.len()).rev().filter(|i| nodes[*i].op.kind() == Kind::BiasGrad).collect::<Vec<_>>() {
+        let (dy, db) = (nodes[bias].reads[0], nodes[bias].writes[0]);
+        let of_weight = |n: &Node| n.reads.get(1) == Some(&dy) && n.adds == nodes[bias].adds;
+        let with_bias = |n: &Node| n.op.with_bias_grad().filter(|_| of_weight(n));
+        let Some((weight, op)) = nodes.iter().enumerate().find_map(|(i, n)| Some((i, with_bias(n)?))) else { continue };
+        // Sums of the same gradients, by others in between, would come in another order.
+        let gradients = [nodes[weight].writes[0], db];
+        let writes = |n: &&Node| n.writes.iter().any(|v| gradients.contains(v));
+        if nodes.iter().filter(writes).count() == 2 {
+            nodes[weight].op = Arc::from(op);
+            nodes[weight].writes.push(db);
+            nodes.remove(bias);
+        }
     }
 }
 

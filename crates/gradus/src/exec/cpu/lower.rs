@@ -97,7 +97,8 @@ pub struct Lower<'p> {
     pub(super) infos: &'p [Info],
     pub(super) places: &'p [Option<Place>],
     pub(super) scratch: Span,
-    pub(super) parameter: Option<Span>,
+    /// The parameters it may move, one for each value that it writes, if any.
+    pub(super) parameters: &'p [Span],
     pub(super) whole: bool,
     pub(super) batch: usize,
     pub(super) kernels: &'p mut Vec<Kernel>,
@@ -150,9 +151,9 @@ impl Lower<'_> {
         self.scratch
     }
 
-    /// How to write the gradient that the op is for.
-    pub fn gradient(&self) -> Gradient {
-        Gradient { adds: self.node.adds, parameter: self.parameter.unwrap_or(Span::NONE) }
+    /// How to write the operand at `i`, which is a gradient of a parameter.
+    pub fn gradient(&self, i: usize) -> Gradient {
+        Gradient { adds: self.node.adds, parameter: self.parameters.get(i).copied().unwrap_or(Span::NONE) }
     }
 
     /// Adds a kernel: what it reads, what it writes, and what it does with the slices. Slices begin at the first sample that is

@@ -133,13 +133,13 @@ impl Plan {
         let mut begins = true;
         for (i, (node, scratch)) in nodes.iter().zip(scratch).enumerate() {
             begins |= blocks.begins(i) || nodes[i - 1].phase != node.phase;
-            let moves = if trains && blocks.size == batch { parameter_of(program, &nodes, i, batch) } else { None };
-            moved.extend(moves);
+            let moves = if trains && blocks.size == batch { moved_by(program, &nodes, i, batch) } else { Vec::new() };
+            moved.extend_from_slice(&moves);
             if !node.writes.iter().any(|v| views.contains(&v.index())) {
                 let (infos, whole, all) = (&program.values, blocks.whole(i), kernels.len());
-                let parameter = moves.and_then(|i| store.span(Source::Param(i)));
-                let (places, kernels) = (&places, &mut kernels);
-                node.op.lower(&mut Lower { node, infos, places, scratch, parameter, whole, batch: part, kernels });
+                let parameters: Vec<_> = moves.iter().filter_map(|i| store.span(Source::Param(*i))).collect();
+                let (places, parameters, kernels) = (&places, &parameters[..], &mut kernels);
+                node.op.lower(&mut Lower { node, infos, places, scratch, parameters, whole, batch: part, kernels });
                 for (k, kernel) in kernels.iter().enumerate().skip(all) {
                     match stretches.last_mut() {
                         Some(last) if !begins && last.whole == kernel.whole => last.kernels.end = k + 1,
@@ -297,29 +297,37 @@ fn lifetimes(program: &Program, nodes: &[Node], kind: PlanKind) -> Vec<Option<(u
     lives
 }
 
+/// The parameters whose gradients are all that an op writes.
+fn gradients_of(program: &Program, node: &Node) -> Option<Vec<usize>> {
+    let of = |v: &Value| if let Source::Grad(param) = program.info(*v).source { Some(param) } else { None };
+    node.writes.iter().map(of).collect()
+}
+
+/// Whether an op reads one of these parameters.
+fn reads_any(program: &Program, node: &Node, params: &[usize]) -> bool {
+    let is_one = |v: &Value| matches!(program.info(*v).source, Source::Param(param) if params.contains(&param));
+    node.reads.iter().any(is_one)
+}
+
 /// Puts gradients of parameters after the last op that reads the parameter: one of them may move it.
 fn gradients_last(program: &Program, nodes: &mut [Node]) {
     for i in (0..nodes.len()).rev() {
-        let [gradient] = nodes[i].writes[..] else { continue };
-        let Source::Grad(param) = program.info(gradient).source else { continue };
-        let reads = |n: &Node| n.reads.iter().any(|v| program.info(*v).source == Source::Param(param));
-        if let Some(last) = nodes[i..].iter().rposition(reads) {
+        let Some(params) = gradients_of(program, &nodes[i]) else { continue };
+        if let Some(last) = nodes[i..].iter().rposition(|n| reads_any(program, n, &params)) {
             nodes[i..=i + last].rotate_left(1);
         }
     }
 }
 
-/// The parameter whose gradient the op at `i` writes, if the op can move it instead and nobody else needs either afterwards.
-fn parameter_of(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Option<usize> {
+/// The parameters whose gradients the op at `i` writes, if it can move them instead and nobody else needs either afterwards.
+fn moved_by(program: &Program, nodes: &[Node], i: usize, batch: usize) -> Vec<usize> {
     let node = &nodes[i];
-    let [gradient] = node.writes[..] else { return None };
-    let Source::Grad(param) = program.info(gradient).source else { return None };
-    let others = nodes.iter().enumerate().filter(|(j, _)| *j != i);
-    let alone = others.clone().all(|(_, n)| !n.reads.contains(&gradient) && !n.writes.contains(&gradient));
-    let mut later = nodes[i..].iter().flat_map(|n| &n.reads);
-    debug_assert!(later.all(|v| program.info(*v).source != Source::Param(param)), "see `gradients_last`");
-    let case = node.case(program, Step::of(batch));
-    (alone && node.op.can_move(&case)).then_some(param)
+    let Some(params) = gradients_of(program, node) else { return Vec::new() };
+    let mut others =
+        nodes.iter().enumerate().filter(|(j, _)| *j != i).flat_map(|(_, n)| n.reads.iter().chain(&n.writes));
+    let alone = others.all(|v| !node.writes.contains(v));
+    debug_assert!(!nodes[i..].iter().any(|n| reads_any(program, n, &params)), "see `gradients_last`");
+    if alone && node.op.can_move(&node.case(program, Step::of(batch))) { params } else { Vec::new() }
 }
 
 #[cfg(test)]
