@@ -12,8 +12,8 @@ use crate::pool::{Output, Pool, Work};
 use crate::square::{self, SIDE};
 use crate::sums::{Total, sum_rows};
 use crate::tile::{
-    Ahead, Begin, BelowSums, COLUMNS, Chain, End, Regular, Tile, TileOf, map_stored, prefetch, row_columns, tile_of,
-    tile_size,
+    Ahead, Begin, BelowSums, COLUMNS, Chain, End, Regular, Tile, TileOf, map_stored, prefetch, row_columns, tall_rows,
+    tile_of, tile_size,
 };
 use crate::{Cpu, Isa};
 
@@ -203,7 +203,7 @@ impl Prepared {
         let way = Way::new(isa, p, 0..m, 0..n);
         // What `block` and `direct` look at.
         let here = [k.saturating_mul(ldb), m.saturating_mul(ldc)].iter().all(|reach| *reach < LARGE);
-        let (_, width) = tile_size(isa);
+        let (most, width) = tile_size(isa);
         let simple = match way.copies {
             Copies::None => !transposed_b && k > 0 && here && (k < ASKS || n <= width),
             Copies::B => transposed_b && !way.few && k > 1 && k <= SMALL_TERMS && n <= width,
@@ -212,7 +212,7 @@ impl Prepared {
         let turned = transposed_b;
         let b_k = if turned { width } else { ldb };
         let chain = Chain { k, a_k: csa as isize, b_k: b_k as isize, ..Chain::ONE };
-        let with_sums = Grid::new(isa, 0..m + 1, n, width);
+        let with_sums = Grid::new(isa, 0..m + 1, most, n, width);
         let first = Grid::columns(n, width).map(|n| tile_of(isa, with_sums.rows.longest(), n));
         let small = simple.then_some(Small { chain, turned, with_sums, first });
         Prepared { isa, p: *p, needs, work, alone: work.parts(2) < 2, way, small }
@@ -439,7 +439,8 @@ impl Way {
         if rows.len() == 1 && copies == Copies::None {
             width = row_columns(isa);
         }
-        Way { few, copies, grid: Grid::new(isa, rows, columns.len(), width) }
+        let most = tall_rows(isa, width.min(columns.len()));
+        Way { few, copies, grid: Grid::new(isa, rows, most, columns.len(), width) }
     }
 }
 
@@ -454,8 +455,7 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(isa: Isa, rows: Range<usize>, columns: usize, width: usize) -> Grid {
-        let (most, _) = tile_size(isa);
+    fn new(isa: Isa, rows: Range<usize>, most: usize, columns: usize, width: usize) -> Grid {
         let rows = even(rows, most);
         let m = [rows.longest(), rows.each];
         let tiles = Grid::columns(columns, width).map(|n| m.map(|m| tile_of(isa, m.max(1), n)));
@@ -572,7 +572,7 @@ impl Checked<'_> {
         let (most, _) = tile_size(self.isa);
         let at_once = if large_c { (LARGE / 4 / ldc / most * most).max(4 * most) } else { rows.len() };
         for (i, m) in even(rows, at_once) {
-            let grid = Grid::new(self.isa, i..i + m, columns.len(), grid.width);
+            let grid = Grid::new(self.isa, i..i + m, most, columns.len(), grid.width);
             for (l, terms) in even(0..k, if large_b { NEAR } else { k }) {
                 self.piece(&grid, i..i + m, columns.clone(), l..l + terms, large_c);
             }
@@ -647,7 +647,7 @@ impl Checked<'_> {
             for (i, m) in even(rows.clone(), at_once) {
                 let (block, mut grid) = (i..i + m, *grid);
                 if A > 0 {
-                    grid = Grid::new(self.isa, block.clone(), columns.len(), width);
+                    grid = Grid::new(self.isa, block.clone(), most, columns.len(), width);
                     tile.rows.a_step = 1;
                     for (copy, (i, m)) in a_copy.chunks_exact_mut(most * terms).zip(even(block.clone(), most)) {
                         let a = self.a.as_ptr().wrapping_add(l * csa + i);

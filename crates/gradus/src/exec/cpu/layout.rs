@@ -24,11 +24,13 @@ pub(super) const HALF: usize = LANES / 2;
 /// A weight of more outputs has them along the lanes.
 const FEW_OUTPUTS: usize = LANES;
 
-/// Whether inputs fill the lanes better than outputs do.
+/// Whether inputs fill the lanes better than outputs do. With few of both, no product waits for its lanes, and the gradient of the bias
+/// comes with that of a weight that has the outputs there.
 fn inputs_along_lanes(outputs: usize, inputs: usize) -> bool {
     // A product has halves of registers for a few columns.
     let filled = |n: usize| if n <= HALF { HALF } else { n.next_multiple_of(LANES) };
-    outputs <= FEW_OUTPUTS && filled(outputs).saturating_mul(inputs) > filled(inputs).saturating_mul(outputs)
+    let narrow = outputs <= HALF && inputs <= HALF;
+    outputs <= FEW_OUTPUTS && !narrow && filled(outputs).saturating_mul(inputs) > filled(inputs).saturating_mul(outputs)
 }
 
 /// `n` padded to whole registers, and to one more where rows would lie so that they share few lines of a cache.
