@@ -288,7 +288,7 @@ impl Prepared {
         assert!(!transposed_b && sums.len() >= n, "matmul: {} sums of the columns of b for {:?}", sums.len(), self.p);
         if let Some(small) = &self.small
             && (self.alone || cpu.pool.threads() == 1)
-            && !is_outer(&self.p, from, end)
+            && (m <= FEW_ROWS && n <= small.with_sums.width || !is_outer(&self.p, from, end))
             && m > 0
         {
             self.check(a, b, c);
@@ -402,6 +402,9 @@ impl Prepared {
         }
     }
 }
+
+/// Outer products of so many rows are no quicker with [`outer`] than with tiles, which make the sums of b's columns too.
+const FEW_ROWS: usize = 32;
 
 /// Whether it is one that [`outer`] makes.
 #[inline(always)]
