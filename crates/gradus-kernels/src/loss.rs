@@ -6,7 +6,7 @@ use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
 use crate::pool::{Read, Write};
 pub use crate::reduce::NARROW;
-use crate::reduce::{fold_columns, fold_sum, larger};
+use crate::reduce::{fold_columns, fold_sum, larger, plus};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
 use crate::square::{to_columns, to_rows};
 use crate::{Cpu, Isa};
@@ -128,22 +128,12 @@ fn cross_entropy_of_columns<const N: usize>(n: usize, factor: f32, x: &mut [Lane
             }
         },
     );
-    let sum = fold_columns(
-        &e,
-        0.0,
-        #[inline(always)]
-        |a, b| a + b,
-    );
+    let sum = fold_columns(&e, 0.0, plus);
     let mut log_sum = sum;
     for sum in &mut log_sum {
         *sum = log(*sum);
     }
-    let total = fold_columns(
-        t,
-        0.0,
-        #[inline(always)]
-        |a, b| a + b,
-    );
+    let total = fold_columns(t, 0.0, plus);
     each::<N>(
         n,
         #[inline(always)]
@@ -155,12 +145,7 @@ fn cross_entropy_of_columns<const N: usize>(n: usize, factor: f32, x: &mut [Lane
             }
         },
     );
-    fold_columns(
-        t,
-        0.0,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold_columns(t, 0.0, plus)
 }
 
 simd! {
@@ -262,7 +247,7 @@ simd! {
 
 simd! {
     fn sum_columns(columns: &[Lanes; LANES]) -> Lanes {
-        fold_columns(columns, 0.0, #[inline(always)] |a, b| a + b)
+        fold_columns(columns, 0.0, plus)
     }
 }
 

@@ -64,11 +64,13 @@ pub(crate) fn fold_columns<const N: usize>(columns: &[Lanes; N], nothing: f32, f
 /// The sum of the lanes, folded by halves.
 #[inline(always)]
 pub(crate) fn fold_sum(v: Lanes) -> f32 {
-    fold(
-        v,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold(v, plus)
+}
+
+/// a + b
+#[inline(always)]
+pub(crate) fn plus(a: f32, b: f32) -> f32 {
+    a + b
 }
 
 /// The larger of two; the second if one is NaN.
@@ -319,7 +321,7 @@ mod tests {
         rows[3][..4].fill(-0.0);
         rows[7][..4].fill(f32::NEG_INFINITY);
         (rows[5][0], rows[6][1]) = (f32::NAN, f32::NEG_INFINITY);
-        for (nothing, f) in [(0.0, (|a, b| a + b) as fn(f32, f32) -> f32), (f32::NEG_INFINITY, larger)] {
+        for (nothing, f) in [(0.0, plus as fn(f32, f32) -> f32), (f32::NEG_INFINITY, larger)] {
             check::<1>(rows, nothing, f);
             check::<2>(rows, nothing, f);
             check::<3>(rows, nothing, f);

@@ -2,7 +2,8 @@
 //!
 //! Order on the CPU. Forward: each y(b, o) is one chain of fused multiply-adds that starts from the bias (or 0) and runs
 //! over i ascending. Weight gradient: each dW(o, i) is one chain that starts from the stored dW (or 0 when gradients are
-//! fresh) and runs over the samples ascending. Input gradient: each dx(b, i) is one chain from 0 over o ascending.
+//! fresh) and runs over the samples ascending; that of the bias may come with it, in the order of [`SumGrad`]. Input gradient: each
+//! dx(b, i) is one chain from 0 over o ascending.
 //!
 //! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
 //! inputs along the lanes: its product turns a few columns of W at a time into rows. With few outputs it is the other way

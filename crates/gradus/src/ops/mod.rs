@@ -135,8 +135,8 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// The same op, which writes the gradient of a weight and reads its inputs and those of the gradient, and writes that of the bias too,
-    /// after it: where one kernel can do both with the same bits.
+    /// The same op, the gradient of a weight from (x, dy), which writes that of the bias after it, where one kernel can do both with the
+    /// same bits.
     fn with_bias_grad(&self) -> Option<Box<dyn Op>> {
         None
     }
