@@ -522,7 +522,7 @@ impl Gather {
     /// All pixels of some images, one of all of them after another. Concurrent calls are given disjoint images.
     fn across_images(&self, cpu: &Cpu, images: Range<usize>, out: &Output) {
         let from = self.bias.map_or(Begin::Zero, Begin::Row);
-        let (n, to, most) = (self.n, self.end, tall_rows(cpu.isa, self.n));
+        let (n, to, most) = (self.n, &self.end, tall_rows(cpu.isa, self.n));
         for (down, right) in self.pairs() {
             let (chain, b) = self.chain(&down, &right, 1, (self.weights, self.ldw));
             for (y, x) in (0..down.count).flat_map(|y| (0..right.count).map(move |x| (y, x))) {
@@ -582,7 +582,7 @@ impl Gather {
         let (most, _) = tile_size(cpu.isa);
         let tall = tall_rows(cpu.isa, n);
         let from = self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(j)));
-        let (to, ahead) = (self.end, Ahead::NOTHING);
+        let (to, ahead) = (&self.end, Ahead::NOTHING);
         let mut start = 0;
         for (down, right) in self.pairs() {
             let pixels = self.batch * down.count * right.count;
@@ -593,13 +593,13 @@ impl Gather {
             }
             let (chain, b) = self.chain(&down, &right, 1, weights);
             let mut walk = self.walk(&down, &right, range.start, dst.wrapping_add(j));
-            if is_short(cpu.isa, &chain, from, to) {
+            if is_short(cpu.isa, &chain, from, *to) {
                 let mut left = range.len();
                 while left > 0 {
                     let pixels = walk.rectangle(left);
                     left -= pixels.size[0] * pixels.size[1];
                     // SAFETY: as below.
-                    unsafe { Short { chain: &chain, pixels, b, n, from, to }.run(cpu.isa) };
+                    unsafe { Short { chain: &chain, pixels, b, n, from, to: *to }.run(cpu.isa) };
                 }
                 continue;
             }
@@ -781,7 +781,7 @@ fn weight_grad_block(
                         m: 0,
                         n,
                         from: Begin::Zero,
-                        to: if accumulate || image > 0 { End::Add } else { End::First },
+                        to: if accumulate || image > 0 { &End::Add } else { &End::First },
                         ahead: Ahead::NOTHING,
                     });
                     let mut used = 0;
@@ -801,7 +801,7 @@ fn weight_grad_block(
                                 *a = a.wrapping_add(image_x);
                             }
                             tile.b = tile.b.wrapping_add(image_y);
-                            tile.to = End::Add;
+                            tile.to = &End::Add;
                         }
                     }
                 }
@@ -861,7 +861,7 @@ impl Strips {
                 let from = dy.as_ptr().wrapping_add(image * outputs * c.ldy + j);
                 // SAFETY: lengths are checked by `conv2d_weight_grad`; there is room for `width` numbers of each pixel.
                 unsafe { copy_rows(cpu.isa, outputs, n, (from, c.ldy), (panel, width)) };
-                let to = if accumulate || image > 0 { End::Add } else { End::First };
+                let to = if accumulate || image > 0 { &End::Add } else { &End::First };
                 for (channel, m) in even(0..c.ci, self.most).take(last).skip(first) {
                     let from = x.as_ptr().wrapping_add(image * inputs * c.ldx + channel);
                     // SAFETY: as above, for `most` numbers.
@@ -874,7 +874,7 @@ impl Strips {
     }
 
     /// All taps of an image for a strip of `m` channels and `n` channels of dy; `out` is the first number of the first tap.
-    fn taps(&self, cpu: &Cpu, c: &Conv, strip: (*const f32, usize), panel: (*const f32, usize, End), out: *mut f32) {
+    fn taps(&self, cpu: &Cpu, c: &Conv, strip: (*const f32, usize), panel: (*const f32, usize, &End), out: *mut f32) {
         let (_, width) = tile_size(cpu.isa);
         let ((strip, m), (panel, n, to)) = (strip, panel);
         // As the copies lie.

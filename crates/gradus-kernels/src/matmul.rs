@@ -247,8 +247,8 @@ impl Prepared {
             // SAFETY: all rows and columns of the shape lie within the slices, as was checked.
             return unsafe {
                 match small.turned {
-                    true => self.turned(small, a, b, c, from, end),
-                    false => self.tiles(small, a, b, c, from, end),
+                    true => self.turned(small, a, b, c, from, &end),
+                    false => self.tiles(small, a, b, c, from, &end),
                 }
             };
         }
@@ -294,7 +294,7 @@ impl Prepared {
             self.check(a, b, c);
             let (a, b, c, sums) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), sums.as_mut_ptr());
             // SAFETY: as in `run`; there are `n` sums, as was checked.
-            return unsafe { self.tiles_and_sums(small, a, b, c, sums, from, end) };
+            return unsafe { self.tiles_and_sums(small, a, b, c, sums, from, &end) };
         }
         self.run(&cpu.pool, a, b, c, start, finish);
         sum_rows(cpu, k, n, ldb, b, sums, total);
@@ -322,7 +322,7 @@ impl Prepared {
         c: *mut f32,
         sums: *mut f32,
         from: Begin,
-        to: End,
+        to: &End,
     ) {
         let Product { n, rsa, ldc, .. } = self.p;
         let grid = &small.with_sums;
@@ -351,7 +351,7 @@ impl Prepared {
     /// # Safety
     /// All rows and columns of the shape can be read, and written, from these numbers on, those of b as far apart as the chain says.
     #[inline(always)]
-    unsafe fn tiles(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
+    unsafe fn tiles(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: &End) {
         let Product { m, n, rsa, ldc, .. } = self.p;
         let rows = Regular { a, a_step: rsa, c, c_step: ldc };
         let mut tile = Tile { chain: &small.chain, rows, b, m: 0, n: 0, from, to, ahead: Ahead::NOTHING };
@@ -359,7 +359,7 @@ impl Prepared {
         // Functions of narrow rows fill the lanes where many of them are done at once.
         let later = to.is_long() && ldc == n && m > grid.rows.each;
         if later {
-            tile.to = End::Map(Map::Identity);
+            tile.to = &End::Map(Map::Identity);
         }
         let mut j = 0;
         loop {
@@ -390,7 +390,7 @@ impl Prepared {
     /// # Safety
     /// As [`Prepared::tiles`], but of b as the shape says.
     #[inline(never)] // its copy is on the stack, which others should not pay for
-    unsafe fn turned(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: End) {
+    unsafe fn turned(&self, small: &Small, a: *const f32, b: *const f32, c: *mut f32, from: Begin, to: &End) {
         let Product { n, k, ldb, .. } = self.p;
         let mut copy = Aligned([MaybeUninit::<f32>::uninit(); SMALL_TERMS * COLUMNS]);
         let (to_copy, ld) = (copy.0.as_mut_ptr().cast(), small.chain.b_k as usize);
@@ -557,9 +557,9 @@ impl Checked<'_> {
     }
 
     /// A tile of the block, to be put somewhere.
-    fn tile<'c>(&self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
+    fn tile<'c>(&'c self, chain: &'c Chain) -> Tile<'c, Regular<true>> {
         let rows = Regular { a: std::ptr::null(), a_step: self.p.rsa, c: std::ptr::null_mut(), c_step: self.p.ldc };
-        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: self.end, ahead: Ahead::NOTHING }
+        Tile { chain, rows, b: std::ptr::null(), m: 0, n: 0, from: Begin::Zero, to: &self.end, ahead: Ahead::NOTHING }
     }
 
     /// A block from the operands where they lie. What no cache holds goes by in pieces that stay in the second cache from one tile's
@@ -589,7 +589,7 @@ impl Checked<'_> {
         let chain = Chain { k: terms.len(), a_k: csa as isize, b_k: ldb as isize, ..Chain::ONE };
         let mut tile = self.tile(&chain);
         if terms.end < k {
-            tile.to = End::Map(Map::Identity);
+            tile.to = &End::Map(Map::Identity);
         }
         let reads = large && (terms.start > 0 || matches!(self.from, Begin::Stored) || matches!(self.end, End::Sgd(_)));
         for j in columns.clone().step_by(grid.width) {
@@ -645,7 +645,7 @@ impl Checked<'_> {
             let chain = Chain { k: terms, a_k: a_k as isize, b_k: ld as isize, ..Chain::ONE };
             let mut tile = self.tile(&chain);
             if l + terms < k {
-                tile.to = End::Map(Map::Identity);
+                tile.to = &End::Map(Map::Identity);
             }
             for (i, m) in even(rows.clone(), at_once) {
                 let (block, mut grid) = (i..i + m, *grid);

@@ -41,15 +41,15 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// The step of a vector of parameters, for kernels that have its gradient in registers.
+    /// The step of a vector of parameters, for kernels that have its gradient in registers. `DECAY`: whether there is a weight decay.
     ///
     /// # Safety
     /// As [`Lanes`].
     #[inline(always)]
-    pub(crate) unsafe fn step<V: Lanes>(self, p: V, g: V) -> V {
+    pub(crate) unsafe fn step<V: Lanes, const DECAY: bool>(self, p: V, g: V) -> V {
         // SAFETY: the caller's promises.
         unsafe {
-            let g = with_decay(g, p, self.weight_decay);
+            let g = if DECAY { g.add_product(V::splat(self.weight_decay), p) } else { g };
             p.add_product(V::splat(-self.lr), g)
         }
     }

@@ -41,13 +41,28 @@ unsafe fn all<V: Lanes>(o: &Outer) {
                 #[inline(always)]
                 |_, g, _| g,
             ),
+            Some(sgd) if sgd.weight_decay == 0.0 => rows::<V>(
+                o,
+                #[inline(always)]
+                |c, g, left| sgd.step::<V, false>(first(c, left), g),
+            ),
             Some(sgd) => rows::<V>(
                 o,
                 #[inline(always)]
-                |c, g, left| sgd.step(if left < V::N { V::load_first(c, left) } else { V::load(c) }, g),
+                |c, g, left| sgd.step::<V, true>(first(c, left), g),
             ),
         }
     }
+}
+
+/// The `left` numbers there, or as many as a vector has.
+///
+/// # Safety
+/// They can be read, where the instruction set is there.
+#[inline(always)]
+unsafe fn first<V: Lanes>(c: *const f32, left: usize) -> V {
+    // SAFETY: the caller's promises.
+    unsafe { if left < V::N { V::load_first(c, left) } else { V::load(c) } }
 }
 
 /// With what `finish` makes of a vector of products, which is to lie at its first argument, the `left` columns there or more.

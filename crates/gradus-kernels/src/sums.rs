@@ -259,7 +259,12 @@ unsafe fn sums_of<V: Lanes, const W: usize, const PART: bool>(s: &Sums, out: *mu
         if let Total::Sgd(sgd) = s.total {
             // Not by `from_fn`, which is not compiled for the instruction set.
             for (w, total) in total.iter_mut().enumerate() {
-                *total = sgd.step(load(out, w), *total);
+                let p = load(out, w);
+                *total = if sgd.weight_decay == 0.0 {
+                    sgd.step::<V, false>(p, *total)
+                } else {
+                    sgd.step::<V, true>(p, *total)
+                };
             }
         }
         for (w, total) in total.into_iter().enumerate() {

@@ -310,7 +310,8 @@ pub(crate) struct Tile<'a, R> {
     pub m: usize,
     pub n: usize,
     pub from: Begin,
-    pub to: End,
+    /// Not a copy, which would have to wait until the parts of it have left the processor for the cache.
+    pub to: &'a End,
     /// For chains of one run.
     pub ahead: Ahead,
 }
@@ -430,7 +431,7 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
                 }
             }
         }
-        match t.to {
+        match *t.to {
             End::Map(Map::ReLU) => each_row(
                 &mut sums,
                 #[inline(always)]
@@ -452,10 +453,15 @@ unsafe fn tile<V: Lanes, A: TileRows, const R: usize, const W: usize, const PART
                 #[inline(always)]
                 |_, _, sum| V::splat(0.0).add(sum),
             ),
+            End::Sgd(sgd) if sgd.weight_decay == 0.0 => each_row(
+                &mut sums,
+                #[inline(always)]
+                |i, w, sum| sgd.step::<V, false>(load(rows.c(i), w), sum),
+            ),
             End::Sgd(sgd) => each_row(
                 &mut sums,
                 #[inline(always)]
-                |i, w, sum| sgd.step(load(rows.c(i), w), sum),
+                |i, w, sum| sgd.step::<V, true>(load(rows.c(i), w), sum),
             ),
         }
         each_row(
@@ -493,7 +499,7 @@ pub(crate) fn each_row<V: Copy, const R: usize, const W: usize>(
 /// As [`tile`], of any size.
 #[inline(always)]
 unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
-    match t.to {
+    match *t.to {
         End::Map(Map::Identity) | End::Add | End::First | End::Sgd(_) => {}
         End::Map(map) => for_each_map(
             map,

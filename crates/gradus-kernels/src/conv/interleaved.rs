@@ -112,7 +112,7 @@ unsafe fn strip<V: Lanes, R: TileRows, const VECTORS: bool, const P: usize, cons
                     }
                 }
                 let c = |p: usize, o: usize| rows.c(p).wrapping_add(line * s.step.1 + o * SAMPLES + lane);
-                match to {
+                match *to {
                     End::Map(Map::ReLU) => each_row(
                         &mut sums,
                         #[inline(always)]
@@ -234,7 +234,7 @@ impl Gather {
                     m: pixels,
                     n: outputs,
                     from: self.bias.map_or(Begin::Zero, |bias| Begin::Row(bias.wrapping_add(o))),
-                    to: self.end,
+                    to: &self.end,
                     ahead: Ahead::NOTHING,
                 };
                 // SAFETY: the pass has checked the lengths; `Axis::terms` gives terms that lie within the images (tested for all
@@ -247,7 +247,7 @@ impl Gather {
         {
             for i in 0..lines {
                 let rows = Regular { a, a_step, c: c.wrapping_add(i * line.1), c_step };
-                let (n, from, to) = (self.n * SAMPLES, Begin::Zero, self.end);
+                let (n, from, to) = (self.n * SAMPLES, Begin::Zero, &self.end);
                 // SAFETY: what was written above.
                 unsafe { map_stored(cpu.isa, &Tile { chain: &chain, rows, b, m, n, from, to, ahead: Ahead::NOTHING }) };
             }
@@ -298,7 +298,7 @@ pub fn conv2d_weight_grad(
                         rows.a[r] = x.wrapping_add((u * c.w + v) * c.ldx + channel * SAMPLES);
                         rows.c[r] = sums.wrapping_add(((row + r) * c.co + o) * SAMPLES);
                     }
-                    let (b, from, to) = (dy.wrapping_add(o * SAMPLES), Begin::Zero, End::Map(Map::Identity));
+                    let (b, from, to) = (dy.wrapping_add(o * SAMPLES), Begin::Zero, &End::Map(Map::Identity));
                     let tile = Tile { chain: &chain, rows, b, m, n: outputs, from, to, ahead: Ahead::NOTHING };
                     // SAFETY: the lengths are checked above; the lanes of a block are all there. Rows are in one range each, so
                     // nobody else writes their sums.

@@ -88,7 +88,7 @@ impl Short<'_> {
         for y in 0..p.size[0] {
             let c = p.c.wrapping_add(y * p.c_step[0]);
             let rows = Regular { a: std::ptr::null(), a_step: 0, c, c_step: p.c_step[1] };
-            let (m, n, from, to, ahead) = (p.size[1], self.n, Begin::Zero, self.to, Ahead::NOTHING);
+            let (m, n, from, to, ahead) = (p.size[1], self.n, Begin::Zero, &self.to, Ahead::NOTHING);
             // SAFETY: pixels that have been written.
             unsafe { map_stored(isa, &Tile { chain: &chain, rows, b: std::ptr::null(), m, n, from, to, ahead }) };
         }

@@ -127,7 +127,7 @@ impl Gather {
             }
             if !matches!(self.end, End::Map(Map::Identity)) {
                 let rows = Regular { a: std::ptr::null(), a_step: 0, c: pixels, c_step: self.ldd };
-                let (m, n, from, to) = (count * self.dst_size, self.n, Begin::Zero, self.end);
+                let (m, n, from, to) = (count * self.dst_size, self.n, Begin::Zero, &self.end);
                 let (chain, b, ahead) = (&Chain::ONE, std::ptr::null(), Ahead::NOTHING);
                 // SAFETY: the pixels that have been written.
                 unsafe { map_stored(cpu.isa, &Tile { chain, rows, b, m, n, from, to, ahead }) };
