@@ -338,22 +338,32 @@ pub fn sum_samples(
     assert!(ld >= n && reached <= out.len(), "sum_samples: the output has {} numbers, not {reached}", out.len());
     let x = &x[..needs];
     cpu.pool.split_rows(samples.div_ceil(4), rows, 1, Write::new(&mut out[..reached], ld), |range, out| {
-        for (row, out) in range.zip(out.chunks_mut(ld.max(1))) {
-            for (j, out) in (0..n).step_by(SIDE).zip(out[..n].chunks_mut(SIDE)) {
-                let mut sums = [0.0; SIDE];
-                if total == Total::Added {
-                    sums[..out.len()].copy_from_slice(out);
+        // Sixteen sums at a time, of whatever rows.
+        let (first, count) = (range.start * n, range.len() * n);
+        for at in (0..count).step_by(SIDE) {
+            let some = SIDE.min(count - at);
+            let place = |i: usize| (at + i) / n * ld + (at + i) % n;
+            let (mut sums, mut stored) = ([0.0; SIDE], [0.0; SIDE]);
+            if total != Total::New {
+                for (i, stored) in stored[..some].iter_mut().enumerate() {
+                    *stored = out[place(i)];
                 }
-                for (i, block) in x.chunks_exact(rows * n * SAMPLES).enumerate() {
-                    let (from, lanes) = (&block[(row * n + j) * SAMPLES..], SAMPLES.min(samples - i * SAMPLES));
-                    let mut columns = [[0.0; SIDE]; SIDE];
-                    square::to_columns(cpu.isa, from, out.len(), lanes, SAMPLES, &mut columns);
-                    add_columns(cpu.isa, &columns[..lanes], &mut sums);
-                }
-                match total {
-                    Total::Sgd(step) => sgd(cpu, &step, out, &sums[..out.len()]),
-                    Total::New | Total::Added => out.copy_from_slice(&sums[..out.len()]),
-                }
+            }
+            if total == Total::Added {
+                sums = stored;
+            }
+            for (i, block) in x.chunks_exact(rows * n * SAMPLES).enumerate() {
+                let (from, lanes) = (&block[(first + at) * SAMPLES..], SAMPLES.min(samples - i * SAMPLES));
+                let mut columns = [[0.0; SIDE]; SIDE];
+                square::to_columns(cpu.isa, from, some, lanes, SAMPLES, &mut columns);
+                add_columns(cpu.isa, &columns[..lanes], &mut sums);
+            }
+            if let Total::Sgd(step) = total {
+                sgd(cpu, &step, &mut stored[..some], &sums[..some]);
+                sums = stored;
+            }
+            for (i, sum) in sums[..some].iter().enumerate() {
+                out[place(i)] = *sum;
             }
         }
     });
