@@ -14,7 +14,10 @@ use gradus_kernels::conv::{Conv, conv2d, conv2d_input_grad, conv2d_weight_grad, 
 use gradus_kernels::dropout::{Dropout, mask, masked};
 use gradus_kernels::layout::{SAMPLES, Transpose, copy_rows, deinterleave, interleave, transpose};
 use gradus_kernels::matmul::{Product, Start, matmul};
-use gradus_kernels::norm::{Norm, batch_norm, batch_norm_grad};
+use gradus_kernels::norm::{
+    Norm, batch_norm_grad_map, batch_norm_grad_moments, batch_norm_grad_sums, batch_norm_map, batch_norm_moments,
+    batch_norm_statistics,
+};
 use gradus_kernels::optim::{Adam, Sgd, adam, sgd};
 use gradus_kernels::pointwise::{Map, map, map_grad};
 use gradus_kernels::pooling::{Window, avg_pool2d, max_pool2d, max_pool2d_grad};
@@ -253,25 +256,28 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
             let (x, dy, gamma, beta) = (filled(rows * ld), filled(rows * ld), filled(n), filled(n));
             let mut y = Buffer::zeros(rows * ld);
             let [mut mean, mut inv_std, mut var, mut out] = [(); 4].map(|()| filled(n));
+            let mut sums = [(); 4].map(|()| filled(n));
             let (key, step, interleaved) = ([1, 2], 3, false);
             let groups = if rows == 9800 { 50 } else { 1 };
             let norm = Norm { groups, rows: rows / groups, n, ld, interleaved, eps: 1e-5 };
-            let mut scratch = Buffer::zeros(norm.scratch());
+            let mut moments = Buffer::zeros(norm.moments());
             let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key, step, p: 0.5, interleaved };
             let mut keeps = vec![1; rows * ld];
             group.time(format_args!("{rows}x{n}"), rows * n, || match what {
                 "softmax" => softmax(cpu, black_box(rows), n, ld, &x, &mut y),
                 "log_softmax" => log_softmax(cpu, black_box(rows), n, ld, &x, &mut y),
                 "batch_norm" => {
-                    let (gamma, beta, id, s) = (Some(&gamma[..]), Some(&beta[..]), Map::Identity, &mut scratch);
-                    let (norm, mean, inv_std, var) = (black_box(&norm), &mut mean, &mut inv_std, &mut var);
-                    batch_norm(cpu, norm, &x, gamma, beta, id, &mut y, mean, inv_std, var, s);
+                    let (norm, gamma, beta) = (black_box(&norm), Some(&gamma[..]), Some(&beta[..]));
+                    batch_norm_moments(cpu, norm, &x, &mut moments);
+                    batch_norm_statistics(cpu, norm, &moments, &mut mean, &mut inv_std, &mut var);
+                    batch_norm_map(cpu, norm, &x, &mean, &inv_std, gamma, beta, Map::Identity, &mut y);
                 }
                 "batch_norm gradient" => {
-                    let (gamma, dgamma, dbeta) = (Some(&gamma[..]), Some(&mut out[..]), Some(&mut var[..]));
-                    let norm = black_box(&norm);
-                    let s = &mut scratch;
-                    batch_norm_grad(cpu, norm, &x, &mean, &inv_std, gamma, &dy, None, &mut y, dgamma, dbeta, false, s);
+                    let (norm, gamma) = (black_box(&norm), Some(&gamma[..]));
+                    let [dgamma, dbeta, sum, product] = &mut sums;
+                    batch_norm_grad_moments(cpu, norm, &x, &mean, &inv_std, &dy, &mut moments);
+                    batch_norm_grad_sums(cpu, norm, &moments, Some(dgamma), Some(dbeta), false, [sum, product]);
+                    batch_norm_grad_map(cpu, norm, &x, &mean, &inv_std, gamma, &dy, [sum, product], None, &mut y);
                 }
                 "sum_rows" => sum_rows(cpu, black_box(rows), n, ld, &x, &mut out, Total::Added),
                 "sum_rows_grouped" => sum_rows_grouped(cpu, black_box(rows), 49, n, ld, &x, &mut out, Total::Added),

@@ -108,11 +108,6 @@ impl Norm {
         self.chunks() * SUMS / self.together()
     }
 
-    /// How many numbers of scratch [`batch_norm_grad`] needs: the moments, and two for each column.
-    pub fn scratch(&self) -> usize {
-        self.moments() + 2 * self.n
-    }
-
     #[track_caller]
     fn check_rows(&self, name: &str, x: &[f32]) {
         check(name, x.len(), self.lines(), self.width(), self.ld);
@@ -246,69 +241,34 @@ simd! {
     }
 }
 
-/// The map of normalised rows, given `(mean, scale, beta)` of sixteen columns.
-#[inline(always)]
-fn apply(
-    s: &Norm,
-    lines: usize,
-    map: Map,
-    x: &[f32],
-    y: &mut [f32],
-    coefficients: impl Fn(usize, usize) -> (Lanes, Lanes, Lanes),
-) {
-    for_each_map(
-        map,
-        #[inline(always)]
-        |map| {
-            near(
-                lines,
-                s.width(),
-                #[inline(always)]
-                |rows, j, width| {
-                    let (mean, scale, beta) = coefficients(j, width);
-                    for r in rows {
-                        let v = load(x, r * s.ld + j, width, 0.0);
-                        let mut out = [0.0; LANES];
-                        for l in 0..LANES {
-                            out[l] = map.value((v[l] - mean[l]).mul_add(scale[l], beta[l]));
-                        }
-                        store(y, r * s.ld + j, width, &out);
-                    }
-                },
-            )
-        },
-    );
-}
-
 simd! {
-    fn batch_norm_kernel(
+    fn map_kernel(
         s: &Norm, lines: usize, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, mean: &[f32], inv_std: &[f32],
         map: Map, y: &mut [f32],
     ) {
-        apply(s, lines, map, x, y, #[inline(always)] |j, width| {
-            let mut scale = s.of_columns(inv_std, j, width, 0.0);
-            let gamma = s.or(gamma, j, width, 1.0);
+        for_each_map(map, #[inline(always)] |map| near(lines, s.width(), #[inline(always)] |rows, j, width| {
+            let (mu, mut scale) = (s.of_columns(mean, j, width, 0.0), s.of_columns(inv_std, j, width, 0.0));
+            let (gamma, beta) = (s.or(gamma, j, width, 1.0), s.or(beta, j, width, 0.0));
             for l in 0..LANES {
                 scale[l] *= gamma[l];
             }
-            (s.of_columns(mean, j, width, 0.0), scale, s.or(beta, j, width, 0.0))
-        });
+            for r in rows {
+                let v = load(x, r * s.ld + j, width, 0.0);
+                let mut out = [0.0; LANES];
+                for l in 0..LANES {
+                    out[l] = map.value((v[l] - mu[l]).mul_add(scale[l], beta[l]));
+                }
+                store(y, r * s.ld + j, width, &out);
+            }
+        }));
     }
 }
 
 simd! {
-    fn batch_norm_infer_kernel(
-        s: &Norm, lines: usize, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, running_mean: &[f32],
-        running_var: &[f32], map: Map, y: &mut [f32],
-    ) {
-        apply(s, lines, map, x, y, #[inline(always)] |j, width| {
-            let var = s.of_columns(running_var, j, width, 1.0);
-            let mut scale = s.or(gamma, j, width, 1.0);
-            for l in 0..LANES {
-                scale[l] *= 1.0 / (var[l] + s.eps).sqrt();
-            }
-            (s.of_columns(running_mean, j, width, 0.0), scale, s.or(beta, j, width, 0.0))
-        });
+    fn inv_std_kernel(eps: f32, var: &[f32], inv_std: &mut [f32]) {
+        for (inverse, var) in inv_std.iter_mut().zip(var) {
+            *inverse = 1.0 / (var + eps).sqrt();
+        }
     }
 }
 
@@ -353,7 +313,7 @@ simd! {
 }
 
 simd! {
-    fn batch_norm_grad_kernel(
+    fn grad_map_kernel(
         s: &Norm, lines: usize, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
         means: [&[f32]; 2], before: Option<(Map, &[f32])>, dx: &mut [f32],
     ) {
@@ -421,7 +381,16 @@ pub fn batch_norm_statistics(
     statistics_kernel(cpu.isa, s, &moments[..s.moments()], mean, inv_std, var);
 }
 
-/// map(batch norm) of some groups, or all, with given statistics.
+/// inv_std = 1 / √(var + eps).
+///
+/// # Panics
+/// When `inv_std` is too short.
+pub fn batch_norm_inv_std(cpu: &Cpu, eps: f32, var: &[f32], inv_std: &mut [f32]) {
+    assert!(inv_std.len() >= var.len(), "batch_norm_inv_std: {} numbers for {}", inv_std.len(), var.len());
+    inv_std_kernel(cpu.isa, eps, var, &mut inv_std[..var.len()]);
+}
+
+/// y = map(batch norm) of some groups, or all, with given statistics: those of the batch, or running ones.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -445,32 +414,8 @@ pub fn batch_norm_map(
     s.check_optional("batch_norm_map: beta", beta);
     let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
     cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
-        batch_norm_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
+        map_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
     });
-}
-
-/// map(batch norm) with the statistics of the batch, which are written out: `mean`, `inv_std` and the biased `var`, `n` each.
-/// The moments of all groups come to lie in `moments`.
-///
-/// # Panics
-/// When there are no rows or a slice is too short.
-#[allow(clippy::too_many_arguments)]
-pub fn batch_norm(
-    cpu: &Cpu,
-    s: &Norm,
-    x: &[f32],
-    gamma: Option<&[f32]>,
-    beta: Option<&[f32]>,
-    map: Map,
-    y: &mut [f32],
-    mean: &mut [f32],
-    inv_std: &mut [f32],
-    var: &mut [f32],
-    moments: &mut [f32],
-) {
-    batch_norm_moments(cpu, s, x, moments);
-    batch_norm_statistics(cpu, s, moments, mean, inv_std, var);
-    batch_norm_map(cpu, s, x, mean, inv_std, gamma, beta, map, y);
 }
 
 /// The running statistics after a batch: running = momentum·new + (1 − momentum)·running (the first product fused), where
@@ -503,34 +448,6 @@ pub fn batch_norm_running(
     running_kernel(cpu.isa, momentum, unbiased, &var[..n], &mut running_var[..n]);
 }
 
-/// map(batch norm) with the running statistics.
-///
-/// # Panics
-/// When a slice is too short.
-#[allow(clippy::too_many_arguments)]
-pub fn batch_norm_infer(
-    cpu: &Cpu,
-    s: &Norm,
-    x: &[f32],
-    gamma: Option<&[f32]>,
-    beta: Option<&[f32]>,
-    running_mean: &[f32],
-    running_var: &[f32],
-    map: Map,
-    y: &mut [f32],
-) {
-    s.check_rows("batch_norm_infer: x", x);
-    s.check_rows("batch_norm_infer: y", y);
-    s.check_optional("batch_norm_infer: gamma", gamma);
-    s.check_optional("batch_norm_infer: beta", beta);
-    s.check_columns("batch_norm_infer: running_mean", running_mean);
-    s.check_columns("batch_norm_infer: running_var", running_var);
-    let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
-    cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
-        batch_norm_infer_kernel(cpu.isa, s, rows.len(), x, gamma, beta, running_mean, running_var, map, y);
-    });
-}
-
 /// The moments of each group's gradient: Σdy and Σdy·x̂ (fused), by the trees of the statistics. They lie as those of
 /// [`batch_norm_moments`].
 ///
@@ -557,7 +474,7 @@ pub fn batch_norm_grad_moments(
 }
 
 /// From the moments of all groups' gradients dbeta = Σdy and dgamma = Σdy·x̂, `n` numbers each, added to what is there if
-/// `accumulate`; and in `means` both by the number of rows, `2·n` numbers.
+/// `accumulate`; and both by the number of rows, in `means`.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
@@ -568,25 +485,29 @@ pub fn batch_norm_grad_sums(
     dgamma: Option<&mut [f32]>,
     dbeta: Option<&mut [f32]>,
     accumulate: bool,
-    means: &mut [f32],
+    means: [&mut [f32]; 2],
 ) {
     s.check_moments("batch_norm_grad_sums: moments", moments);
-    assert!(means.len() >= 2 * s.n, "batch_norm_grad_sums: means holds {} numbers, needs {}", means.len(), 2 * s.n);
-    let (sum_dy, sum_dy_xhat) = means[..2 * s.n].split_at_mut(s.n);
-    grad_sums_kernel(cpu.isa, s, &moments[..s.moments()], sum_dy, sum_dy_xhat);
-    for (name, gradient, sums) in [("dgamma", dgamma, &*sum_dy_xhat), ("dbeta", dbeta, &*sum_dy)] {
-        let Some(gradient) = gradient else { continue };
-        assert!(gradient.len() >= s.n, "batch_norm_grad_sums: {name} holds {} numbers, needs {}", gradient.len(), s.n);
-        for (g, &sum) in gradient.iter_mut().zip(sums) {
-            *g = if accumulate { *g + sum } else { sum };
+    let [mean_dy, mean_dy_xhat] = means;
+    s.check_columns("batch_norm_grad_sums: the mean of dy", mean_dy);
+    s.check_columns("batch_norm_grad_sums: the mean of dy·x̂", mean_dy_xhat);
+    grad_sums_kernel(cpu.isa, s, &moments[..s.moments()], mean_dy, mean_dy_xhat);
+    for (name, gradient, sums) in
+        [("batch_norm_grad_sums: dgamma", dgamma, mean_dy_xhat), ("batch_norm_grad_sums: dbeta", dbeta, mean_dy)]
+    {
+        if let Some(gradient) = gradient {
+            s.check_columns(name, gradient);
+            for (g, &mut sum) in gradient.iter_mut().zip(&mut *sums) {
+                *g = if accumulate { *g + sum } else { sum };
+            }
         }
-    }
-    for mean in &mut means[..2 * s.n] {
-        *mean /= s.count();
+        for sum in &mut sums[..s.n] {
+            *sum /= s.count();
+        }
     }
 }
 
-/// The gradient of the input of [`batch_norm`] without its map for some groups, or all, with the `means` of
+/// The gradient of the input of batch norm (without its map) for some groups, or all, with the `means` of
 /// [`batch_norm_grad_sums`]: dx = (gamma·inv_std)·(−x̂·mean(dy·x̂) + (dy − mean(dy))), the inner product and sum fused.
 /// `before` is a map whose gradient follows, with its output: dx is that of its input then.
 ///
@@ -601,7 +522,7 @@ pub fn batch_norm_grad_map(
     inv_std: &[f32],
     gamma: Option<&[f32]>,
     dy: &[f32],
-    means: &[f32],
+    means: [&[f32]; 2],
     before: Option<(Map, &[f32])>,
     dx: &mut [f32],
 ) {
@@ -614,42 +535,15 @@ pub fn batch_norm_grad_map(
     s.check_columns("batch_norm_grad_map: mean", mean);
     s.check_columns("batch_norm_grad_map: inv_std", inv_std);
     s.check_optional("batch_norm_grad_map: gamma", gamma);
-    assert!(means.len() >= 2 * s.n, "batch_norm_grad_map: means holds {} numbers, needs {}", means.len(), 2 * s.n);
-    let (means, end) = ([&means[..s.n], &means[s.n..2 * s.n]], s.end());
+    s.check_columns("batch_norm_grad_map: the mean of dy", means[0]);
+    s.check_columns("batch_norm_grad_map: the mean of dy·x̂", means[1]);
+    let end = s.end();
     let (map, z) = before.map_or((None, None), |(map, z)| (Some(map), Some(Read(&z[..end], s.ld))));
     let arrays = (Read(&x[..end], s.ld), Read(&dy[..end], s.ld), z, Write::new(&mut dx[..end], s.ld));
     cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, dy, z, dx)| {
         let (lines, before) = (rows.len(), map.zip(z));
-        batch_norm_grad_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, means, before, dx);
+        grad_map_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, means, before, dx);
     });
-}
-
-/// The gradients of [`batch_norm`] without its map, from what it has written out: those of [`batch_norm_grad_sums`] and
-/// [`batch_norm_grad_map`], of all groups. `scratch` holds [`Norm::scratch`] numbers.
-///
-/// # Panics
-/// When there are no rows or a slice is too short.
-#[allow(clippy::too_many_arguments)]
-pub fn batch_norm_grad(
-    cpu: &Cpu,
-    s: &Norm,
-    x: &[f32],
-    mean: &[f32],
-    inv_std: &[f32],
-    gamma: Option<&[f32]>,
-    dy: &[f32],
-    before: Option<(Map, &[f32])>,
-    dx: &mut [f32],
-    dgamma: Option<&mut [f32]>,
-    dbeta: Option<&mut [f32]>,
-    accumulate: bool,
-    scratch: &mut [f32],
-) {
-    assert!(scratch.len() >= s.scratch(), "batch_norm_grad: scratch: {} numbers for {}", scratch.len(), s.scratch());
-    let (moments, means) = scratch.split_at_mut(s.moments());
-    batch_norm_grad_moments(cpu, s, x, mean, inv_std, dy, moments);
-    batch_norm_grad_sums(cpu, s, moments, dgamma, dbeta, accumulate, means);
-    batch_norm_grad_map(cpu, s, x, mean, inv_std, gamma, dy, means, before, dx);
 }
 
 #[cfg(test)]
@@ -713,14 +607,16 @@ mod tests {
         [Map::Identity, Map::ReLU, Map::LeakyReLU(0.1), Map::Tanh][random.size(0, 4)]
     }
 
-    /// Output, input's gradient, statistics and gradients of gamma and beta, from `size` groups at a time.
-    fn by_blocks(
+    /// Output, input's gradient, statistics and gradients of gamma and beta, from `size` groups at a time. With nothing before, the
+    /// gradient of gamma is added to fives, and there is none of beta.
+    fn run(
         cpu: &Cpu,
         s: &Norm,
         size: usize,
         [gamma, beta]: [Option<&[f32]>; 2],
         map: Map,
-        [x, dy, z]: [&[f32]; 3],
+        [x, dy]: [&[f32]; 2],
+        before: Option<(Map, &[f32])>,
     ) -> [Vec<f32>; 7] {
         let size = size.next_multiple_of(s.together());
         // Each block, where its rows are, and where its moments.
@@ -729,8 +625,9 @@ mod tests {
             (block, first / s.together() * s.rows * s.ld, first * s.moments_step())
         });
         let [mut y, mut dx] = [(); 2].map(|()| vec![5.0; s.end()]);
-        let [mut mean, mut inv_std, mut var, mut dgamma, mut dbeta] = [(); 5].map(|()| vec![5.0; s.n]);
-        let (mut moments, mut means) = (vec![f32::NAN; s.moments()], vec![f32::NAN; 2 * s.n]);
+        let [mut mean, mut inv_std, mut var, mut dgamma, mut dbeta, mut sum, mut product] =
+            [(); 7].map(|()| vec![5.0; s.n]);
+        let mut moments = vec![f32::NAN; s.moments()];
         for (s, at, of) in blocks.clone() {
             batch_norm_moments(cpu, &s, &x[at..], &mut moments[of..]);
         }
@@ -741,10 +638,16 @@ mod tests {
         for (s, at, of) in blocks.clone() {
             batch_norm_grad_moments(cpu, &s, &x[at..], &mean, &inv_std, &dy[at..], &mut moments[of..]);
         }
-        batch_norm_grad_sums(cpu, s, &moments, Some(&mut dgamma), Some(&mut dbeta), false, &mut means);
+        let (accumulate, dbeta_given) = (before.is_none(), before.is_some().then_some(&mut dbeta[..]));
+        let means = [&mut sum[..], &mut product[..]];
+        batch_norm_grad_sums(cpu, s, &moments, Some(&mut dgamma), dbeta_given, accumulate, means);
         for (s, at, _) in blocks {
-            let (x, dy, before, dx) = (&x[at..], &dy[at..], Some((map, &z[at..])), &mut dx[at..]);
-            batch_norm_grad_map(cpu, &s, x, &mean, &inv_std, gamma, dy, &means, before, dx);
+            let (before, means) = (before.map(|(map, z)| (map, &z[at..])), [&sum[..], &product[..]]);
+            batch_norm_grad_map(cpu, &s, &x[at..], &mean, &inv_std, gamma, &dy[at..], means, before, &mut dx[at..]);
+        }
+        if !s.interleaved {
+            let between = (0..s.end()).filter(|i| i % s.ld >= s.n);
+            assert!(between.into_iter().all(|i| y[i].is_finite() && dx[i].is_finite()));
         }
         [s.columns(&y), s.columns(&dx), mean, inv_std, var, dgamma, dbeta]
     }
@@ -766,32 +669,13 @@ mod tests {
             let [plain, interleaved] = shapes.map(|s| {
                 let [x, dy, z] = [&x, &dy, &z].map(|x| s.lay(x));
                 everywhere(|cpu| {
-                    let [mut y, mut fused, mut dx, mut dz] = [(); 4].map(|()| vec![5.0; s.end()]);
-                    let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
-                    let [mut dgamma, mut dbeta, mut added] = [(); 3].map(|()| vec![5.0; n]);
-                    let mut scratch = vec![f32::NAN; s.scratch()];
-                    for (map, y) in [(map, &mut fused), (Map::Identity, &mut y)] {
-                        let statistics = [&mut mean, &mut inv_std, &mut var];
-                        let [mean, inv_std, var] = statistics.map(|x| &mut x[..]);
-                        batch_norm(cpu, &s, &x, gamma, beta, map, y, mean, inv_std, var, &mut scratch);
-                    }
-                    let mut grad = |before, dx, dgamma, dbeta, accumulate| {
-                        let (mean, inv_std, scratch) = (&mean, &inv_std, &mut scratch);
-                        batch_norm_grad(
-                            cpu, &s, &x, mean, inv_std, gamma, &dy, before, dx, dgamma, dbeta, accumulate, scratch,
-                        );
-                    };
-                    grad(None, &mut dx, Some(&mut added), None, true);
-                    grad(Some((map, &z)), &mut dz, Some(&mut dgamma), Some(&mut dbeta), false);
-                    if !s.interleaved {
-                        let between = (0..s.end()).filter(|i| i % s.ld >= n);
-                        assert!(between.into_iter().all(|i| [&y, &fused, &dx, &dz].iter().all(|x| x[i].is_finite())));
-                    }
-                    let [y, fused, dx, dz] = [y, fused, dx, dz].map(|x| s.columns(&x));
-                    let blocks = by_blocks(cpu, &s, block, [gamma, beta], map, [&x, &dy, &z]);
-                    for (x, y) in blocks.iter().zip([&fused, &dz, &mean, &inv_std, &var, &dgamma, &dbeta]) {
+                    let run = |size, map, before| run(cpu, &s, size, [gamma, beta], map, [&x, &dy], before);
+                    let [y, dx, .., added, _] = run(groups, Map::Identity, None);
+                    let all = run(groups, map, Some((map, &z)));
+                    for (x, y) in run(block, map, Some((map, &z))).iter().zip(&all) {
                         assert!(bits(x) == bits(y), "{block} groups at a time");
                     }
+                    let [fused, dz, mean, inv_std, var, dgamma, dbeta] = all;
                     [y, fused, dx, dz, mean, inv_std, var, dgamma, dbeta, added]
                 })
             });
@@ -840,9 +724,9 @@ mod tests {
             // Within a group as much as between groups.
             let x: Vec<f32> = (0..10_000).map(|i| 1000.0 + (i % 2) as f32 + 2.0 * (i / rows % 2) as f32).collect();
             let [var] = everywhere(|cpu| {
-                let (mut y, mut var, mut scratch) = (vec![0.0; 10_000], vec![0.0], vec![0.0; s.scratch()]);
-                let (mean, inv_std) = (&mut [0.0], &mut [0.0]);
-                batch_norm(cpu, &s, &x, None, None, Map::Identity, &mut y, mean, inv_std, &mut var, &mut scratch);
+                let (mut moments, mut var) = (vec![0.0; s.moments()], vec![0.0]);
+                batch_norm_moments(cpu, &s, &x, &mut moments);
+                batch_norm_statistics(cpu, &s, &moments, &mut [0.0], &mut [0.0], &mut var);
                 [var]
             });
             near(var[0], if groups == 1 { 0.25 } else { 1.25 }, 1e-6);
@@ -851,7 +735,7 @@ mod tests {
 
     #[test]
     fn running_statistics_as_torch() {
-        cases("batch_norm_running, batch_norm_infer", 30, |seed| {
+        cases("batch_norm_running, batch_norm_inv_std", 30, |seed| {
             let mut random = Random::new(seed);
             let (shapes, map) = (shapes(&mut random, 1e-5), any_map(&mut random));
             let Norm { groups, rows, n, eps, .. } = shapes[0];
@@ -860,15 +744,15 @@ mod tests {
             let [plain, interleaved] = shapes.map(|s| {
                 let x = s.lay(&x);
                 everywhere(|cpu| {
-                    let [mut y, mut z] = [(); 2].map(|()| vec![5.0; s.end()]);
+                    let (mut z, mut moments) = (vec![5.0; s.end()], vec![f32::NAN; s.moments()]);
                     let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
                     let (mut running_mean, mut running_var) = (vec![0.5; n], vec![2.0; n]);
-                    let (statistics, scratch) = ([&mut mean, &mut inv_std, &mut var], &mut vec![0.0; s.scratch()]);
-                    let [mu, inv, v] = statistics.map(|x| &mut x[..]);
-                    batch_norm(cpu, &s, &x, None, None, Map::Identity, &mut y, mu, inv, v, scratch);
+                    batch_norm_moments(cpu, &s, &x, &mut moments);
+                    batch_norm_statistics(cpu, &s, &moments, &mut mean, &mut inv_std, &mut var);
                     batch_norm_running(cpu, n, all, 0.1, &mean, &var, &mut running_mean, &mut running_var);
-                    let (gamma, beta, mean, var) = (Some(&gamma[..]), Some(&beta[..]), &running_mean, &running_var);
-                    batch_norm_infer(cpu, &s, &x, gamma, beta, mean, var, map, &mut z);
+                    batch_norm_inv_std(cpu, eps, &running_var, &mut inv_std);
+                    let (gamma, beta, mean) = (Some(&gamma[..]), Some(&beta[..]), &running_mean);
+                    batch_norm_map(cpu, &s, &x, mean, &inv_std, gamma, beta, map, &mut z);
                     [s.columns(&z), running_mean, running_var]
                 })
             });

@@ -11,8 +11,8 @@
 
 use gradus_kernels::Span;
 use gradus_kernels::norm::{
-    Norm, batch_norm, batch_norm_grad, batch_norm_grad_map, batch_norm_grad_moments, batch_norm_grad_sums,
-    batch_norm_infer, batch_norm_map, batch_norm_moments, batch_norm_running, batch_norm_statistics,
+    Norm, batch_norm_grad_map, batch_norm_grad_moments, batch_norm_grad_sums, batch_norm_inv_std, batch_norm_map,
+    batch_norm_moments, batch_norm_running, batch_norm_statistics,
 };
 
 use super::map::{Map, multiply_derivative, times_derivative, value, wrap};
@@ -32,13 +32,9 @@ pub struct Statistics {
 impl Emit<'_> {
     /// y = γ·x̂ + β with the statistics of the batch: x (B, C, …), `affine` γ and β (C) → (B, C, …).
     pub fn batch_norm(&mut self, x: Value, affine: Option<[Value; 2]>, eps: f64) -> (Value, Statistics) {
-        let y = self.batched_like(&self.name(""), x);
-        let channels = self.dims(x)[0];
-        let [mean, inv_std, var] = ["mean", "inv_std", "var"].map(|name| self.single(&self.name(name), &[channels]));
-        let mut reads = vec![x];
-        reads.extend(affine.into_iter().flatten());
-        self.op(Train { eps, map: Map::Identity }, &reads, &[y, mean, inv_std, var]);
-        (y, Statistics { mean, inv_std, var })
+        let [mean, inv_std, var] = self.of_channels(x, ["mean", "inv_std", "var"]);
+        self.op(Measure { eps }, &[x], &[mean, inv_std, var]);
+        (self.normalize(x, [mean, inv_std], affine), Statistics { mean, inv_std, var })
     }
 
     /// running = momentum·new + (1 − momentum)·running for mean and variance (C), of what `s` says of `x`; the new
@@ -50,23 +46,35 @@ impl Emit<'_> {
 
     /// y = γ·x̂ + β with the running mean and variance (C).
     pub fn batch_norm_infer(&mut self, x: Value, running: [Value; 2], affine: Option<[Value; 2]>, eps: f64) -> Value {
-        let y = self.batched_like(&self.name(""), x);
-        let mut reads = vec![x, running[0], running[1]];
-        reads.extend(affine.into_iter().flatten());
-        self.op(Infer { eps, map: Map::Identity }, &reads, &[y]);
-        y
+        let [mean, var] = running;
+        let [inv_std] = self.of_channels(x, ["inv_std"]);
+        self.op(InvStd { eps }, &[var], &[inv_std]);
+        self.normalize(x, [mean, inv_std], affine)
     }
 
     /// dγ += Σ dy∗x̂, dβ += Σ dy; returns dx.
     pub fn batch_norm_grad(&mut self, x: Value, s: Statistics, affine: Option<[Value; 2]>, dy: Value) -> Value {
+        let means = self.of_channels(x, ["mean_dy", "mean_dy_x̂"]);
+        let gradients = affine.into_iter().flatten().map(|p| self.grad_if_trained(p)).collect::<Vec<_>>();
+        self.op(GradMeans, &[x, s.mean, s.inv_std, dy], &[&means[..], &gradients].concat());
         let dx = self.batched_like(&self.name(""), x);
-        let (mut reads, mut writes) = (vec![x, s.mean, s.inv_std, dy], vec![dx]);
-        if let Some([gamma, beta]) = affine {
-            reads.push(gamma);
-            writes.extend([gamma, beta].map(|p| self.grad_if_trained(p)));
-        }
-        self.op(Grad { map: None }, &reads, &writes);
+        let mut reads = vec![x, s.mean, s.inv_std, dy, means[0], means[1]];
+        reads.extend(affine.map(|[gamma, _]| gamma));
+        self.op(Grad { map: None }, &reads, &[dx]);
         dx
+    }
+
+    fn normalize(&mut self, x: Value, [mean, inv_std]: [Value; 2], affine: Option<[Value; 2]>) -> Value {
+        let y = self.batched_like(&self.name(""), x);
+        let reads: Vec<Value> = [x, mean, inv_std].into_iter().chain(affine.into_iter().flatten()).collect();
+        self.op(Normalize { map: Map::Identity }, &reads, &[y]);
+        y
+    }
+
+    /// New values with a number for each channel of `x`.
+    fn of_channels<const N: usize>(&mut self, x: Value, names: [&str; N]) -> [Value; N] {
+        let channels = self.dims(x)[0];
+        names.map(|name| self.single(&self.name(name), &[channels]))
     }
 }
 
@@ -92,6 +100,14 @@ fn given(x: &[f32]) -> Option<&[f32]> {
 
 fn given_mut(x: &mut [f32]) -> Option<&mut [f32]> {
     (!x.is_empty()).then_some(x)
+}
+
+/// Mean and biased variance of channel `j` of x.
+fn statistics(case: &Case, x: &[f64], j: usize) -> (f64, f64) {
+    let dims = &case.reads[0].dims;
+    let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
+    let mean = at.clone().map(|i| x[i]).sum::<f64>() / n;
+    (mean, at.map(|i| (x[i] - mean) * (x[i] - mean)).sum::<f64>() / n)
 }
 
 /// The rows that are normalised.
@@ -123,51 +139,39 @@ impl Rows {
     }
 }
 
-/// Where the moments of all samples are, at the start of the scratch of an op that `norm` says the sizes of.
-fn moments(scratch: Span, norm: &Norm) -> Span {
-    Span { len: norm.moments(), sample: norm.moments_step(), ..scratch }
+/// The scratch that the moments of all samples are in.
+fn moments(l: &Lower<'_>, norm: impl Fn(usize) -> Norm) -> Span {
+    Span { sample: norm(l.batch()).moments_step(), ..l.scratch() }
 }
 
-fn affine_line(x_hat: String, affine: &[&str]) -> String {
-    if let [gamma, beta] = affine { format!("{gamma}·{x_hat} + {beta}") } else { x_hat }
-}
-
+/// The mean, 1/√(var + eps) and the biased variance of every channel over the batch.
 #[derive(Debug)]
-struct Train {
+struct Measure {
     eps: f64,
-    map: Map,
 }
 
-impl Op for Train {
+impl Op for Measure {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let y = affine_line(format!("({} − {})·{}", r[0], w[1], w[2]), &r[1..]);
-        format!("{} = {}", w[0], wrap(self.map, &y))
+        let (x, [mean, inv_std, var]) = (r[0], w) else { unreachable!("three values are written") };
+        format!("{mean}, {var} = Σ {x}/N, Σ ({x} − {mean})²/N;  {inv_std} = 1/√({var} + {:?})", self.eps)
     }
 
     fn needs_batch(&self) -> bool {
         true
     }
 
-    fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(7)
-    }
-
     fn needs_batch_between(&self, case: &Case) -> bool {
         case.reads[0].is_image()
     }
 
+    fn cost(&self, case: &Case) -> Cost {
+        Cost { flops: 4 * case.read_len(0) as u64, bytes: case.bytes() }
+    }
+
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        let dims = &case.reads[0].dims;
-        for j in 0..dims[0] {
-            let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
-            let mean = at.clone().map(|i| r[0][i]).sum::<f64>() / n;
-            let var = at.clone().map(|i| (r[0][i] - mean) * (r[0][i] - mean)).sum::<f64>() / n;
-            let inv_std = 1.0 / (var + self.eps).sqrt();
-            let (gamma, beta) = if let [_, gamma, beta] = r { (gamma[j], beta[j]) } else { (1.0, 0.0) };
-            for i in at {
-                w[0][i] = value(self.map, gamma * (r[0][i] - mean) * inv_std + beta);
-            }
-            (w[1][j], w[2][j], w[3][j]) = (mean, inv_std, var);
+        for j in 0..case.reads[0].dims[0] {
+            let (mean, var) = statistics(case, r[0], j);
+            (w[0][j], w[1][j], w[2][j]) = (mean, 1.0 / (var + self.eps).sqrt(), var);
         }
     }
 
@@ -181,19 +185,9 @@ impl Op for Train {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (eps, map, all) = (self.eps, self.map, Rows::new(l.read_dims(0), l.read(0).layout));
+        let (eps, all, x) = (self.eps, Rows::new(l.read_dims(0), l.read(0).layout), l.read(0).span);
         let norm = move |batch| all.padded_norm(batch, eps);
-        let [x, gamma, beta] = [l.read(0).span, read_or_nothing(l, 1), read_or_nothing(l, 2)];
-        let [y, mean, inv_std, var] = [0, 1, 2, 3].map(|i| l.write(i).span);
-        if !all.image {
-            l.kernel([x, gamma, beta], [y, mean, inv_std, var, l.scratch()], [], [], move |run, s| {
-                let ([x, gamma, beta], [y, mean, inv_std, var, scratch]) = (s.read, s.write);
-                let (norm, gamma, beta) = (norm(run.batch()), given(gamma), given(beta));
-                batch_norm(run.cpu, &norm, x, gamma, beta, map, y, mean, inv_std, var, scratch);
-            });
-            return;
-        }
-        let moments = moments(l.scratch(), &norm(l.batch()));
+        let (moments, [mean, inv_std, var]) = (moments(l, norm), [0, 1, 2].map(|i| l.write(i).span));
         l.kernel([x], [moments], [], [], move |run, s| {
             batch_norm_moments(run.cpu, &norm(run.batch()), s.read[0], s.write[0]);
         });
@@ -201,14 +195,82 @@ impl Op for Train {
             let [mean, inv_std, var] = s.write;
             batch_norm_statistics(run.cpu, &norm(run.batch()), s.read[0], mean, inv_std, var);
         });
+    }
+}
+
+/// y = γ·(x − mean)·inv_std + β, and a function of it.
+#[derive(Debug)]
+struct Normalize {
+    map: Map,
+}
+
+impl Op for Normalize {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        let x_hat = format!("({} − {})·{}", r[0], r[1], r[2]);
+        let y = if let [gamma, beta] = r[3..] { format!("{gamma}·{x_hat} + {beta}") } else { x_hat };
+        format!("{} = {}", w[0], wrap(self.map, &y))
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(3)
+    }
+
+    fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        let dims = &case.reads[0].dims;
+        for j in 0..dims[0] {
+            let (gamma, beta) = if let [gamma, beta] = &r[3..] { (gamma[j], beta[j]) } else { (1.0, 0.0) };
+            for i in channel(case.batch(), dims, j) {
+                w[0][i] = value(self.map, gamma * (r[0][i] - r[1][j]) * r[2][j] + beta);
+            }
+        }
+    }
+
+    fn interleaves(&self, _: &Case) -> bool {
+        true
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (map, all) = (self.map, Rows::new(l.read_dims(0), l.read(0).layout));
+        let [x, mean, inv_std] = [0, 1, 2].map(|i| l.read(i).span);
+        let (gamma, beta, y) = (read_or_nothing(l, 3), read_or_nothing(l, 4), l.write(0).span);
         l.kernel([x, mean, inv_std, gamma, beta], [y], [], [], move |run, s| {
-            let ([x, mean, inv_std, gamma, beta], norm) = (s.read, norm(run.batch()));
+            // No variance is taken here: eps is part of inv_std already.
+            let ([x, mean, inv_std, gamma, beta], norm) = (s.read, all.padded_norm(run.batch(), 0.0));
             batch_norm_map(run.cpu, &norm, x, mean, inv_std, given(gamma), given(beta), map, s.write[0]);
         });
     }
 
     fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
-        (self.map == Map::Identity).then(|| Box::new(Train { map, ..*self }) as Box<dyn Op>)
+        (self.map == Map::Identity).then(|| Box::new(Normalize { map }) as Box<dyn Op>)
+    }
+}
+
+/// 1/√(var + eps) of a running variance.
+#[derive(Debug)]
+struct InvStd {
+    eps: f64,
+}
+
+impl Op for InvStd {
+    fn line(&self, r: &[&str], w: &[&str]) -> String {
+        format!("{} = 1/√({} + {:?})", w[0], r[0], self.eps)
+    }
+
+    fn cost(&self, case: &Case) -> Cost {
+        case.pointwise(3)
+    }
+
+    fn define(&self, _: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
+        for (inverse, var) in w[0].iter_mut().zip(r[0]) {
+            *inverse = 1.0 / (var + self.eps).sqrt();
+        }
+    }
+
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (n, eps) = (l.read_dims(0)[0], self.eps as f32);
+        l.kernel([l.read(0).span], [l.write(0).span], [], [], move |run, s| {
+            batch_norm_inv_std(run.cpu, eps, &s.read[0][..n], s.write[0]);
+        });
     }
 }
 
@@ -250,29 +312,43 @@ impl Op for Running {
     }
 }
 
+/// Σ dy/N and Σ dy∗x̂/N of every channel; the sums are the gradients of β and γ.
 #[derive(Debug)]
-struct Infer {
-    eps: f64,
-    map: Map,
-}
+struct GradMeans;
 
-impl Op for Infer {
+impl Op for GradMeans {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let y = affine_line(format!("({} − {})/√({} + {:?})", r[0], r[1], r[2], self.eps), &r[3..]);
-        format!("{} = {}", w[0], wrap(self.map, &y))
+        let (dy, of_parameters) = (r[3], &w[2..]);
+        let means = format!("{}, {} = Σ {dy}/N, Σ ({dy} ∗ x̂)/N", w[0], w[1]);
+        if let [dgamma, dbeta] = of_parameters {
+            format!("{means};  {dgamma} += Σ {dy} ∗ x̂;  {dbeta} += Σ {dy}")
+        } else {
+            means
+        }
+    }
+
+    fn needs_batch(&self) -> bool {
+        true
+    }
+
+    fn needs_batch_between(&self, case: &Case) -> bool {
+        case.reads[0].is_image()
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(3)
+        Cost { flops: 5 * case.read_len(0) as u64, bytes: case.bytes() }
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let dims = &case.reads[0].dims;
+        let n = (case.read_len(0) / dims[0]) as f64;
         for j in 0..dims[0] {
-            let inv_std = 1.0 / (r[2][j] + self.eps).sqrt();
-            let (gamma, beta) = if let [.., gamma, beta] = &r[3..] { (gamma[j], beta[j]) } else { (1.0, 0.0) };
-            for i in channel(case.batch(), dims, j) {
-                w[0][i] = value(self.map, gamma * (r[0][i] - r[1][j]) * inv_std + beta);
+            let at = channel(case.batch(), dims, j);
+            let sum: f64 = at.clone().map(|i| r[3][i]).sum();
+            let sum_x_hat: f64 = at.map(|i| r[3][i] * (r[0][i] - r[1][j]) * r[2][j]).sum();
+            (w[0][j], w[1][j]) = (sum / n, sum_x_hat / n);
+            for (grad, sum) in w[2..].iter_mut().zip([sum_x_hat, sum]) {
+                grad[j] = if case.adds { grad[j] + sum } else { sum };
             }
         }
     }
@@ -281,21 +357,29 @@ impl Op for Infer {
         true
     }
 
-    fn lower(&self, l: &mut Lower<'_>) {
-        let (x, y, eps, map) = (l.read(0), l.write(0), self.eps, self.map);
-        let all = Rows::new(l.read_dims(0), x.layout);
-        let reads = [x.span, l.read(1).span, l.read(2).span, read_or_nothing(l, 3), read_or_nothing(l, 4)];
-        l.kernel(reads, [y.span], [], [], move |run, s| {
-            let (norm, [x, mean, var, gamma, beta]) = (all.padded_norm(run.batch(), eps), s.read);
-            batch_norm_infer(run.cpu, &norm, x, given(gamma), given(beta), mean, var, map, s.write[0]);
-        });
+    fn scratch(&self, case: &Case) -> usize {
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).norm(case.batch(), 0.0).moments()
     }
 
-    fn with_map(&self, map: Map) -> Option<Box<dyn Op>> {
-        (self.map == Map::Identity).then(|| Box::new(Infer { map, ..*self }) as Box<dyn Op>)
+    fn lower(&self, l: &mut Lower<'_>) {
+        let (gradient, all) = (l.gradient(2), Rows::new(l.read_dims(0), l.read(0).layout));
+        let norm = move |batch| all.norm(batch, 0.0);
+        let (moments, reads) = (moments(l, norm), [0, 1, 2, 3].map(|i| l.read(i).span));
+        let [mean_dy, mean_dy_xhat] = [0, 1].map(|i| l.write(i).span);
+        let [dgamma, dbeta] = [2, 3].map(|i| write_or_nothing(l, i));
+        l.kernel(reads, [moments], [], [], move |run, s| {
+            let [x, mean, inv_std, dy] = s.read;
+            batch_norm_grad_moments(run.cpu, &norm(run.batch()), x, mean, inv_std, dy, s.write[0]);
+        });
+        l.whole_kernel([moments], [mean_dy, mean_dy_xhat, dgamma, dbeta], move |run, s| {
+            let ([mean_dy, mean_dy_xhat, dgamma, dbeta], norm) = (s.write, norm(run.batch()));
+            let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
+            batch_norm_grad_sums(run.cpu, &norm, s.read[0], dgamma, dbeta, adds, [mean_dy, mean_dy_xhat]);
+        });
     }
 }
 
+/// dx = γ·inv_std·(dy − Σ dy/N − x̂·Σ(dy∗x̂)/N).
 #[derive(Debug)]
 struct Grad {
     /// A function of every number whose gradient follows: its output is the last operand.
@@ -315,44 +399,24 @@ impl Grad {
 impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let (r, y) = self.split(r);
-        let [_, _, inv_std, dy, ..] = r else { unreachable!("four operands at least") };
-        let dx = format!("{inv_std}·({dy} − Σ {dy}/N − x̂·Σ({dy} ∗ x̂)/N)");
+        let [_, _, inv_std, dy, mean_dy, mean_dy_x_hat, gamma @ ..] = r else { unreachable!("six operands at least") };
+        let gamma = gamma.first().map_or(String::new(), |gamma| format!("{gamma}·"));
         let times = times_derivative(self.map.unwrap_or(Map::Identity), y);
-        match (r, w) {
-            ([.., gamma], [x, dgamma, dbeta]) => {
-                format!("{x} = {gamma}·{dx}{times};  {dgamma} += Σ {dy} ∗ x̂;  {dbeta} += Σ {dy}")
-            }
-            _ => format!("{} = {dx}{times}", w[0]),
-        }
-    }
-
-    fn needs_batch(&self) -> bool {
-        true
+        format!("{} = {gamma}{inv_std}·({dy} − {mean_dy} − x̂·{mean_dy_x_hat}){times}", w[0])
     }
 
     fn cost(&self, case: &Case) -> Cost {
-        case.pointwise(11)
-    }
-
-    fn needs_batch_between(&self, case: &Case) -> bool {
-        case.reads[0].is_image()
+        case.pointwise(6)
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
         let (r, y) = self.split(r);
         let dims = &case.reads[0].dims;
         for j in 0..dims[0] {
-            let (at, n) = (channel(case.batch(), dims, j), (case.read_len(0) / dims[0]) as f64);
-            let (mean, inv_std) = (r[1][j], r[2][j]);
-            let x_hat = |i: usize| (r[0][i] - mean) * inv_std;
-            let sum: f64 = at.clone().map(|i| r[3][i]).sum();
-            let sum_x_hat: f64 = at.clone().map(|i| r[3][i] * x_hat(i)).sum();
-            let gamma = r.get(4).map_or(1.0, |gamma| gamma[j]);
-            for i in at {
-                w[0][i] = gamma * inv_std * (r[3][i] - sum / n - x_hat(i) * sum_x_hat / n);
-            }
-            for (grad, sum) in w[1..].iter_mut().zip([sum_x_hat, sum]) {
-                grad[j] = if case.adds { grad[j] + sum } else { sum };
+            let gamma = r.get(6).map_or(1.0, |gamma| gamma[j]);
+            for i in channel(case.batch(), dims, j) {
+                let x_hat = (r[0][i] - r[1][j]) * r[2][j];
+                w[0][i] = gamma * r[2][j] * (r[3][i] - r[4][j] - x_hat * r[5][j]);
             }
         }
         multiply_derivative(self.map.unwrap_or(Map::Identity), y, &mut w[0]);
@@ -362,44 +426,16 @@ impl Op for Grad {
         true
     }
 
-    fn scratch(&self, case: &Case) -> usize {
-        Rows::new(&case.reads[0].dims, layout(case.reads[0])).norm(case.batch(), 0.0).scratch()
-    }
-
     fn lower(&self, l: &mut Lower<'_>) {
-        let (map, gradient, all) = (self.map, l.gradient(0), Rows::new(l.read_dims(0), l.read(0).layout));
+        let (map, all) = (self.map, Rows::new(l.read_dims(0), l.read(0).layout));
         let places: Vec<Span> = (0..l.reads()).map(|i| l.read(i).span).collect();
         let (operands, y) = self.split(&places);
-        let gamma = operands.get(4).copied().unwrap_or(Span::NONE);
-        let (x, mean, inv_std, dy, y) = (operands[0], operands[1], operands[2], operands[3], y.copied());
-        let y = y.unwrap_or(Span::NONE);
-        let [dx, dgamma, dbeta] = [l.write(0).span, write_or_nothing(l, 1), write_or_nothing(l, 2)];
-        // No variance is taken here: eps is part of inv_std already.
-        let norm = move |batch| all.norm(batch, 0.0);
-        if !all.image {
-            let (reads, writes) = ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, l.scratch()]);
-            l.kernel(reads, writes, [], [], move |run, s| {
-                let ([x, mean, inv_std, dy, gamma, y], [dx, dgamma, dbeta, scratch]) = (s.read, s.write);
-                let (norm, gamma, before) = (norm(run.batch()), given(gamma), map.map(|map| (map, y)));
-                let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
-                batch_norm_grad(run.cpu, &norm, x, mean, inv_std, gamma, dy, before, dx, dgamma, dbeta, adds, scratch);
-            });
-            return;
-        }
-        let (scratch, moments) = (l.scratch(), moments(l.scratch(), &norm(l.batch())));
-        let means = Span { start: scratch.start + moments.len, len: scratch.len - moments.len, ..scratch };
-        l.kernel([x, mean, inv_std, dy], [moments], [], [], move |run, s| {
-            let [x, mean, inv_std, dy] = s.read;
-            batch_norm_grad_moments(run.cpu, &norm(run.batch()), x, mean, inv_std, dy, s.write[0]);
-        });
-        l.whole_kernel([moments], [dgamma, dbeta, means], move |run, s| {
-            let ([dgamma, dbeta, means], norm) = (s.write, norm(run.batch()));
-            let (dgamma, dbeta, adds) = (given_mut(dgamma), given_mut(dbeta), gradient.adds(run));
-            batch_norm_grad_sums(run.cpu, &norm, s.read[0], dgamma, dbeta, adds, means);
-        });
-        l.kernel([x, mean, inv_std, dy, gamma, means, y], [dx], [], [], move |run, s| {
-            let ([x, mean, inv_std, dy, gamma, means, y], norm) = (s.read, norm(run.batch()));
-            let (gamma, before) = (given(gamma), map.map(|map| (map, y)));
+        let gamma = operands.get(6).copied().unwrap_or(Span::NONE);
+        let [x, mean, inv_std, dy, mean_dy, mean_dy_xhat] = [0, 1, 2, 3, 4, 5].map(|i| operands[i]);
+        let (y, dx) = (y.copied().unwrap_or(Span::NONE), l.write(0).span);
+        l.kernel([x, mean, inv_std, dy, mean_dy, mean_dy_xhat, gamma, y], [dx], [], [], move |run, s| {
+            let ([x, mean, inv_std, dy, mean_dy, mean_dy_xhat, gamma, y], norm) = (s.read, all.norm(run.batch(), 0.0));
+            let (gamma, means, before) = (given(gamma), [mean_dy, mean_dy_xhat], map.map(|map| (map, y)));
             batch_norm_grad_map(run.cpu, &norm, x, mean, inv_std, gamma, dy, means, before, s.write[0]);
         });
     }
@@ -434,8 +470,10 @@ mod tests {
         for line in [
             "net.0 = net.0.weight·(x − net.0.mean)·net.0.inv_std + net.0.bias",
             "net.0.running_mean, net.0.running_var = 0.9·old + 0.1·(net.0.mean, N/(N − 1)·net.0.var)",
-            "d into net.0 = net.0.weight·net.0.inv_std·(d net − Σ d net/N − x̂·Σ(d net ∗ x̂)/N);  \
+            "net.0.mean, net.0.var = Σ x/N, Σ (x − net.0.mean)²/N;  net.0.inv_std = 1/√(net.0.var + 1e-5)",
+            "d net.0.mean_dy, d net.0.mean_dy_x̂ = Σ d net/N, Σ (d net ∗ x̂)/N;  \
              d net.0.weight += Σ d net ∗ x̂;  d net.0.bias += Σ d net",
+            "d into net.0 = net.0.weight·net.0.inv_std·(d net − d net.0.mean_dy − x̂·d net.0.mean_dy_x̂)",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

@@ -57,7 +57,8 @@ impl Arena {
         for (i, life) in lives.iter().enumerate() {
             let Some((from, to)) = *life else { continue };
             let info = &program.values[i];
-            let local = local[i] && to < nodes.len();
+            // What is not of samples is written once for all blocks.
+            let local = local[i] && info.batched && to < nodes.len();
             let Range { start: from, end: to } = if local { from..to } else { blocks.widened(from..to) };
             let samples = match (info.batched, local) {
                 (false, _) => 1,

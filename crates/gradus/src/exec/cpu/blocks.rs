@@ -4,7 +4,10 @@
 use std::ops::Range;
 
 use crate::exec::Step;
-use crate::program::{Node, Program, Value};
+use crate::program::{Node, Program, Source, Value};
+
+/// So many operations for each number take less time than to write and read it beyond the caches.
+const SOON: u64 = 4;
 
 /// How the ops of a program go through a batch.
 pub(super) struct Blocks {
@@ -72,25 +75,43 @@ impl Blocks {
         if self.is_local(i) { self.size } else { batch }
     }
 
-    /// For each of `values` values, whether it is written and read by the ops of a single stretch, so that it needs room for a
-    /// block only. `place` says where a value lies: in its own place, or in that of another.
+    /// For each of `values` values, whether every stretch that reads it has written it, so that it needs room for a block only.
+    /// `place` says where a value lies: in its own place, or in that of another.
     pub fn local(&self, nodes: &[Node], values: usize, place: impl Fn(usize) -> usize) -> Vec<bool> {
-        let mut within: Vec<Option<(usize, usize)>> = vec![None; values];
-        let mut written = vec![false; values];
-        let mut see = |value: usize, from: usize, to: usize| {
-            let all = within[value].get_or_insert((from, to));
-            *all = (all.0.min(from), all.1.max(to));
-        };
+        let (mut written, mut elsewhere) = (vec![None; values], vec![false; values]);
         for (node, op) in nodes.iter().zip(&self.ops) {
-            for v in &node.reads {
-                see(place(v.index()), op.first, op.last);
+            for v in node.reads.iter().map(|v| place(v.index())) {
+                elsewhere[v] |= written[v] != Some(op.first);
             }
-            for v in &node.writes {
-                see(place(v.index()), if op.whole { op.first } else { op.last }, op.last);
-                written[v.index()] = true;
+            for v in node.writes.iter().map(|v| place(v.index())) {
+                written[v] = Some(op.last);
             }
         }
-        (0..values).map(|v| written[v] && within[v].is_some_and(|(from, to)| from == to)).collect()
+        (0..values).map(|v| written[v].is_some() && !elsewhere[v]).collect()
+    }
+
+    /// Puts the op that has written something in front of what reads that in another stretch, once more, where it is less work than
+    /// to keep what it writes: as what a pooling passes on to its input.
+    pub fn write_again(&mut self, program: &Program, nodes: &mut Vec<Node>) {
+        let mut writers: Vec<Option<(Node, usize)>> = vec![None; program.values.len()];
+        let old = std::mem::take(nodes).into_iter().zip(std::mem::take(&mut self.ops));
+        for (node, op) in old {
+            for v in &node.reads {
+                if let Some((writer, stretch)) = writers[v.index()].as_mut().filter(|_| !op.whole)
+                    && *stretch != op.first
+                    && is_soon_done(program, writer)
+                {
+                    nodes.push(Node { phase: node.phase, ..writer.clone() });
+                    self.ops.push(Stretches { last: op.first, ..op });
+                    *stretch = op.first;
+                }
+            }
+            for v in &node.writes {
+                writers[v.index()] = Some((node.clone(), op.last));
+            }
+            nodes.push(node);
+            self.ops.push(op);
+        }
     }
 
     /// The life of something that blocks after the first, or stretches after this one, still want: as long as the stretches of its
@@ -104,6 +125,17 @@ impl Blocks {
         let to = self.ops.iter().rposition(|op| op.first <= last).unwrap_or(end);
         from..to.max(end)
     }
+}
+
+/// Whether an op makes one value of each sample with a few operations for each number, and from fewer of them.
+fn is_soon_done(program: &Program, node: &Node) -> bool {
+    let &[value] = &node.writes[..] else { return false };
+    let (case, len) = (node.case(program, Step::of(1)), |v: &Value| program.info(*v).len(1));
+    let of_sample = case.writes[0].batched && case.writes[0].source == Source::Op && !node.op.needs_batch();
+    of_sample
+        && !(node.adds || node.op.keeps_scratch())
+        && node.op.cost(&case).flops <= SOON * len(&value) as u64
+        && node.reads.iter().map(len).sum::<usize>() < len(&value)
 }
 
 /// Puts what has to do with the batch but reads and writes nothing of a sample, and which nobody waits for, at the end of its

@@ -101,10 +101,14 @@ impl Plan {
             of_no_sample_last(program, &mut nodes);
         }
         let parts = if kind == PlanKind::Fused { parts_of_inputs(program, &mut nodes) } else { Vec::new() };
-        let mut lives = lifetimes(program, &nodes, kind);
-        for (part, ..) in &parts {
-            lives[part.index()].get_or_insert((0, 0)).0 = 0;
-        }
+        let lives_of = |nodes: &[Node]| {
+            let mut lives = lifetimes(program, nodes, kind);
+            for (part, ..) in &parts {
+                lives[part.index()].get_or_insert((0, 0)).0 = 0;
+            }
+            lives
+        };
+        let mut lives = lives_of(&nodes);
         let (mut part, mut blocks) = (batch, Blocks::none(&nodes, batch));
         let mut arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
         if trains {
@@ -117,6 +121,8 @@ impl Plan {
                 (part, blocks) = (size, Blocks::none(&nodes, size));
             } else if size < batch {
                 blocks = Blocks::new(program, &nodes, batch, size);
+                blocks.write_again(program, &mut nodes);
+                lives = lives_of(&nodes);
             }
             arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
         }
