@@ -199,12 +199,16 @@ mod x86 {
     use super::Lanes;
 
     /// All ones, then all zeros: eight of them from `8 - n` on mask the first `n` lanes.
-    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    static MASK: Line = Line([-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+    /// Lies in a single cache line.
+    #[repr(align(64))]
+    struct Line([i32; 16]);
 
     #[inline(always)]
     unsafe fn first(n: usize) -> __m256i {
         // SAFETY: n ≤ 8, so the eight lie within the sixteen.
-        unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()) }
+        unsafe { _mm256_loadu_si256(MASK.0.as_ptr().add(8 - n).cast()) }
     }
 
     impl Lanes for __m256 {

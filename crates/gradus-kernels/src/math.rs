@@ -123,21 +123,26 @@ pub(crate) const LANES: usize = 16;
 /// So many numbers.
 pub(crate) type Lanes = [f32; LANES];
 
-/// Sixteen words of ones, then sixteen of zeros.
-static ONES: [u32; 2 * LANES] = {
-    let mut words = [0; 2 * LANES];
-    let mut l = 0;
-    while l < LANES {
-        words[l] = u32::MAX;
-        l += 1;
+/// For each width up to sixteen, ones in so many lanes and zeros in the others. Each in a cache line of its own: masks are read as often
+/// as numbers are, and one that lies across two lines, let alone two pages, takes longer than what it is for.
+#[repr(align(64))]
+struct Masks([[u32; LANES]; LANES + 1]);
+
+static MASKS: Masks = {
+    let mut masks = [[0; LANES]; LANES + 1];
+    let mut at = 0;
+    while at < masks.len() * LANES {
+        let (width, lane) = (at / LANES, at % LANES);
+        masks[width][lane] = if lane < width { u32::MAX } else { 0 };
+        at += 1;
     }
-    words
+    Masks(masks)
 };
 
 /// Ones in the first `width ≤ 16` lanes. (A table: comparisons of each lane with the width do not become vector code.)
 #[inline(always)]
 pub(crate) fn mask(width: usize) -> &'static [u32; LANES] {
-    ONES[LANES - width..].first_chunk().expect("at most one register")
+    &MASKS.0[width]
 }
 
 /// The last numbers of an array, fewer than sixteen. Never inlined: merged with the copy of a full register, it would make

@@ -108,6 +108,11 @@ impl Norm {
         self.chunks() * SUMS / self.together()
     }
 
+    /// Whether all rows are made of vectors of sixteen columns, and begin at one, which are quicker to reach.
+    fn is_full(&self) -> bool {
+        self.width().is_multiple_of(LANES) && self.ld.is_multiple_of(LANES)
+    }
+
     #[track_caller]
     fn check_rows(&self, name: &str, x: &[f32]) {
         check(name, x.len(), self.lines(), self.width(), self.ld);
@@ -167,6 +172,22 @@ impl Norm {
     }
 }
 
+/// Sixteen columns of a row, or `width` of them and zeros. `FULL`: see [`Norm::is_full`].
+#[inline(always)]
+fn get<const FULL: bool>(x: &[f32], at: usize, width: usize) -> Lanes {
+    if FULL { x.as_chunks().0[at / LANES] } else { load(x, at, width, 0.0) }
+}
+
+/// Writes them.
+#[inline(always)]
+fn put<const FULL: bool>(y: &mut [f32], at: usize, width: usize, v: &Lanes) {
+    if FULL {
+        y.as_chunks_mut().0[at / LANES] = *v;
+    } else {
+        store(y, at, width, v);
+    }
+}
+
 /// Calls `f(where it begins, column, width, its sums)` for each of some chunks of sixteen columns of a group.
 #[inline(always)]
 fn each_chunk(s: &Norm, range: Range<usize>, sums: &mut [f32], mut f: impl FnMut(usize, usize, usize, &mut [f32])) {
@@ -179,11 +200,11 @@ fn each_chunk(s: &Norm, range: Range<usize>, sums: &mut [f32], mut f: impl FnMut
 
 simd! {
     /// Mean and variance of some chunks of sixteen columns of a group, or of a column of sixteen.
-    fn moments_kernel(s: &Norm, range: Range<usize>, x: &[f32], moments: &mut [f32]) {
+    fn moments_kernel<const FULL: bool>(s: &Norm, range: Range<usize>, x: &[f32], moments: &mut [f32]) {
         let count = s.rows as f32;
         each_chunk(s, range, moments, #[inline(always)] |at, _, width, out| {
             let [mut mean] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
-                let v = load(x, at + r * s.ld, width, 0.0);
+                let v = get::<FULL>(x, at + r * s.ld, width);
                 for l in 0..LANES {
                     sum[l] += v[l];
                 }
@@ -192,7 +213,7 @@ simd! {
                 *mean /= count;
             }
             let [mut var] = sum_rows(s.rows, #[inline(always)] |[sum], r| {
-                let v = load(x, at + r * s.ld, width, 0.0);
+                let v = get::<FULL>(x, at + r * s.ld, width);
                 for l in 0..LANES {
                     let d = v[l] - mean[l];
                     sum[l] = d.mul_add(d, sum[l]);
@@ -242,7 +263,7 @@ simd! {
 }
 
 simd! {
-    fn map_kernel(
+    fn map_kernel<const FULL: bool>(
         s: &Norm, lines: usize, x: &[f32], gamma: Option<&[f32]>, beta: Option<&[f32]>, mean: &[f32], inv_std: &[f32],
         map: Map, y: &mut [f32],
     ) {
@@ -253,12 +274,12 @@ simd! {
                 scale[l] *= gamma[l];
             }
             for r in rows {
-                let v = load(x, r * s.ld + j, width, 0.0);
+                let v = get::<FULL>(x, r * s.ld + j, width);
                 let mut out = [0.0; LANES];
                 for l in 0..LANES {
                     out[l] = map.value((v[l] - mu[l]).mul_add(scale[l], beta[l]));
                 }
-                store(y, r * s.ld + j, width, &out);
+                put::<FULL>(y, r * s.ld + j, width, &out);
             }
         }));
     }
@@ -274,14 +295,14 @@ simd! {
 
 simd! {
     /// Σdy and Σdy·x̂ of some chunks of sixteen columns of a group, or of a column of sixteen.
-    fn grad_moments_kernel(
+    fn grad_moments_kernel<const FULL: bool>(
         s: &Norm, range: Range<usize>, x: &[f32], dy: &[f32], mean: &[f32], inv_std: &[f32], moments: &mut [f32],
     ) {
         each_chunk(s, range, moments, #[inline(always)] |at, j, width, out| {
             let (mean, inverse) = (s.of_columns(mean, j, width, 0.0), s.of_columns(inv_std, j, width, 0.0));
             let sums = sum_rows(s.rows, #[inline(always)] |[a, b], r| {
-                let v = load(x, at + r * s.ld, width, 0.0);
-                let g = load(dy, at + r * s.ld, width, 0.0);
+                let v = get::<FULL>(x, at + r * s.ld, width);
+                let g = get::<FULL>(dy, at + r * s.ld, width);
                 for l in 0..LANES {
                     a[l] += g[l];
                     b[l] = g[l].mul_add((v[l] - mean[l]) * inverse[l], b[l]);
@@ -313,7 +334,7 @@ simd! {
 }
 
 simd! {
-    fn grad_map_kernel(
+    fn grad_map_kernel<const FULL: bool>(
         s: &Norm, lines: usize, x: &[f32], mean: &[f32], inv_std: &[f32], gamma: Option<&[f32]>, dy: &[f32],
         means: [&[f32]; 2], before: Option<(Map, &[f32])>, dx: &mut [f32],
     ) {
@@ -326,15 +347,15 @@ simd! {
                 scale[l] *= inverse[l];
             }
             for r in rows {
-                let v = load(x, r * s.ld + j, width, 0.0);
-                let g = load(dy, r * s.ld + j, width, 0.0);
-                let z = if map == Map::Identity { [0.0; LANES] } else { load(z, r * s.ld + j, width, 0.0) };
+                let v = get::<FULL>(x, r * s.ld + j, width);
+                let g = get::<FULL>(dy, r * s.ld + j, width);
+                let z = if map == Map::Identity { [0.0; LANES] } else { get::<FULL>(z, r * s.ld + j, width) };
                 let mut out = [0.0; LANES];
                 for l in 0..LANES {
                     let xhat = (v[l] - mu[l]) * inverse[l];
                     out[l] = map.gradient(z[l], scale[l] * (-xhat).mul_add(b[l], g[l] - a[l]));
                 }
-                store(dx, r * s.ld + j, width, &out);
+                put::<FULL>(dx, r * s.ld + j, width, &out);
             }
         }));
     }
@@ -357,8 +378,9 @@ pub fn batch_norm_moments(cpu: &Cpu, s: &Norm, x: &[f32], moments: &mut [f32]) {
     s.check_rows("batch_norm_moments: x", x);
     s.check_moments("batch_norm_moments: moments", moments);
     let (x, moments) = (&x[..s.end()], Write::new(&mut moments[..s.moments()], SUMS));
+    let kernel = if s.is_full() { moments_kernel::<true> } else { moments_kernel::<false> };
     cpu.pool.split_rows(s.rows.div_ceil(2), s.blocks() * s.chunks(), 1, moments, |range, moments| {
-        moments_kernel(cpu.isa, s, range, x, moments);
+        kernel(cpu.isa, s, range, x, moments);
     });
 }
 
@@ -413,8 +435,9 @@ pub fn batch_norm_map(
     s.check_optional("batch_norm_map: gamma", gamma);
     s.check_optional("batch_norm_map: beta", beta);
     let arrays = (Read(&x[..s.end()], s.ld), Write::new(&mut y[..s.end()], s.ld));
+    let kernel = if s.is_full() { map_kernel::<true> } else { map_kernel::<false> };
     cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, y)| {
-        map_kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
+        kernel(cpu.isa, s, rows.len(), x, gamma, beta, mean, inv_std, map, y);
     });
 }
 
@@ -468,8 +491,9 @@ pub fn batch_norm_grad_moments(
     s.check_columns("batch_norm_grad_moments: inv_std", inv_std);
     s.check_moments("batch_norm_grad_moments: moments", moments);
     let (x, dy, moments) = (&x[..s.end()], &dy[..s.end()], Write::new(&mut moments[..s.moments()], SUMS));
+    let kernel = if s.is_full() { grad_moments_kernel::<true> } else { grad_moments_kernel::<false> };
     cpu.pool.split_rows(s.rows, s.blocks() * s.chunks(), 1, moments, |range, moments| {
-        grad_moments_kernel(cpu.isa, s, range, x, dy, mean, inv_std, moments);
+        kernel(cpu.isa, s, range, x, dy, mean, inv_std, moments);
     });
 }
 
@@ -540,9 +564,10 @@ pub fn batch_norm_grad_map(
     let end = s.end();
     let (map, z) = before.map_or((None, None), |(map, z)| (Some(map), Some(Read(&z[..end], s.ld))));
     let arrays = (Read(&x[..end], s.ld), Read(&dy[..end], s.ld), z, Write::new(&mut dx[..end], s.ld));
+    let kernel = if s.is_full() { grad_map_kernel::<true> } else { grad_map_kernel::<false> };
     cpu.pool.split_rows(1, s.lines(), 1, arrays, |rows, (x, dy, z, dx)| {
         let (lines, before) = (rows.len(), map.zip(z));
-        grad_map_kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, means, before, dx);
+        kernel(cpu.isa, s, lines, x, mean, inv_std, gamma, dy, means, before, dx);
     });
 }
 

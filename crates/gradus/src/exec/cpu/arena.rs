@@ -108,6 +108,14 @@ const WORTH: usize = 4;
 /// Kernels are not started for fewer samples where there are more.
 const FEWEST: usize = 4;
 
+/// More numbers of the work memory than a core finds in the last cache when it wants them again: measured where that is large.
+const FAR: usize = 1 << 24;
+
+/// Whether so many numbers, which a batch goes through several times, come from beyond the caches every time.
+pub(super) fn is_far(work: usize) -> bool {
+    work > FAR
+}
+
 /// How many samples of a batch to run at a time, with so many threads on cores of their own, so that what one op writes is still
 /// near for the next. `work` numbers are what the whole batch takes; every part passes through the `store` besides, which is to be
 /// the smaller part of it.

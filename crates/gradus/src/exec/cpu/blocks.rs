@@ -6,8 +6,9 @@ use std::ops::Range;
 use crate::exec::Step;
 use crate::program::{Node, Program, Source, Value};
 
-/// So many operations for each number take less time than to write and read it beyond the caches.
-const SOON: u64 = 4;
+/// So many operations for each number take less time than to write it beyond the caches and to read it from there: those of a first
+/// convolution with 3×3 taps, and of what a pooling passes on to its input.
+const SOON: u64 = 24;
 
 /// How the ops of a program go through a batch.
 pub(super) struct Blocks {
@@ -90,8 +91,8 @@ impl Blocks {
         (0..values).map(|v| written[v].is_some() && !elsewhere[v]).collect()
     }
 
-    /// Puts the op that has written something in front of what reads that in another stretch, once more, where it is less work than
-    /// to keep what it writes: as what a pooling passes on to its input.
+    /// Puts the op that has written something in front of what reads that in another stretch, once more, where that is less work than
+    /// to keep what it writes beyond the caches.
     pub fn write_again(&mut self, program: &Program, nodes: &mut Vec<Node>) {
         let mut writers: Vec<Option<(Node, usize)>> = vec![None; program.values.len()];
         let old = std::mem::take(nodes).into_iter().zip(std::mem::take(&mut self.ops));
@@ -127,7 +128,7 @@ impl Blocks {
     }
 }
 
-/// Whether an op makes one value of each sample with a few operations for each number, and from fewer of them.
+/// Whether an op makes one value of each sample, with few operations for each of its numbers, from fewer of them.
 fn is_soon_done(program: &Program, node: &Node) -> bool {
     let &[value] = &node.writes[..] else { return false };
     let (case, len) = (node.case(program, Step::of(1)), |v: &Value| program.info(*v).len(1));

@@ -8,7 +8,7 @@ use gradus_kernels::layout::SAMPLES;
 use gradus_kernels::optim::Sgd;
 use gradus_kernels::{Cpu, IntSpan, Memory};
 
-use super::arena::{Arena, part_of};
+use super::arena::{Arena, is_far, part_of};
 use super::blocks::{Blocks, of_no_sample_last};
 use super::fuse::{fused, parts_of_inputs};
 use super::interleave::interleaved;
@@ -121,8 +121,10 @@ impl Plan {
                 (part, blocks) = (size, Blocks::none(&nodes, size));
             } else if size < batch {
                 blocks = Blocks::new(program, &nodes, batch, size);
-                blocks.write_again(program, &mut nodes);
-                lives = lives_of(&nodes);
+                if is_far(Arena::new(program, &nodes, &lives, batch, part, &blocks).floats) {
+                    blocks.write_again(program, &mut nodes);
+                    lives = lives_of(&nodes);
+                }
             }
             arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
         }
