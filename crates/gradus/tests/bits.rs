@@ -274,19 +274,45 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
         (pair_graph("net2_digits"), pairs, 240, true),
         (shared, pairs, 240, true),
     ] {
-        let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));
-        let plan = Plan::new(program, &StoreLayout::new(&graph, 0), batch, 1, PlanKind::Fused);
+        let plan = training_plan(&graph, batch);
         assert_eq!(plan.part() == batch, in_blocks, "{} at a time", plan.part());
         assert_eq!(plan.describe().contains("where no op needs all"), in_blocks, "{}", plan.describe());
-        // Parameters that ops move; and gradients that a second batch adds to.
-        for (optimizer, accumulate) in [("SGD lr=0.1", 1), ("Adam lr=0.01", 2)] {
-            let settings = Settings { epochs: 2, batch, accumulate, ..settings(optimizer) };
-            // The four steps have a plan that takes the whole batch.
-            let want = steps(&graph, data, &settings);
-            for threads in [1, 2] {
-                assert_eq!(fit(&graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
-            }
+        trains_as_the_four_steps(&graph, data, batch);
+    }
+}
+
+fn training_plan(graph: &Graph, batch: usize) -> Plan {
+    let program = Arc::new(compile(graph, &Roots::Train { inputs: false }));
+    Plan::new(program, &StoreLayout::new(graph, 0), batch, 1, PlanKind::Fused)
+}
+
+/// The four steps have a plan that takes the whole batch.
+fn trains_as_the_four_steps(graph: &Graph, data: &Dataset, batch: usize) {
+    // Parameters that ops move; and gradients that a second batch adds to.
+    for (optimizer, accumulate) in [("SGD lr=0.1", 1), ("Adam lr=0.01", 2)] {
+        let settings = Settings { epochs: 2, batch, accumulate, ..settings(optimizer) };
+        let want = steps(graph, data, &settings);
+        for threads in [1, 2] {
+            assert_eq!(fit(graph, Isa::detect(), threads, data, &settings), want, "{threads} threads");
         }
+    }
+}
+
+#[test]
+fn what_is_made_again_instead_of_being_kept_has_the_same_bits() {
+    // What a norm's statistics and its map both read: a first convolution, what poolings of both kinds pass on; interleaved too.
+    let norms = ["Conv2d 16 3", "BatchNorm2d", "ReLU", "MaxPool2d 2", "Conv2d 32 3", "BatchNorm2d", "AvgPool2d 2"];
+    let few_norms = ["Conv2d 6 3", "BatchNorm2d", "MaxPool2d 3 stride=2", "Conv2d 9 3", "BatchNorm2d", "AvgPool2d 3"];
+    for (layers, batch) in [(&norms[..], 500), (&few_norms, 1600)] {
+        let layers = [layers, &["Flatten", "Linear 10"]].concat();
+        let (graph, data) = digit_net(&layers, "CrossEntropyLoss", batch + 10);
+        let plan = training_plan(&graph, batch).describe();
+        for (line, times) in
+            [(" net.0 = conv2d(", 4), (" put back at ", 2), ("= avg_pool2d_grad(", 2), ("= conv2d(net.", 1)]
+        {
+            assert_eq!(plan.matches(line).count(), times, "{line}\n{plan}");
+        }
+        trains_as_the_four_steps(&graph, &data, batch);
     }
 }
 

@@ -178,6 +178,12 @@ mod tests {
             let life = blocks.widened(i..i);
             assert!(life.start <= i && i <= life.end);
         }
+        // The first convolution is soon done again for each of the three stretches that read it elsewhere.
+        let (mut again, mut blocks, ops) = (nodes.to_vec(), blocks, nodes.len());
+        blocks.write_again(&program, &mut again);
+        let local = blocks.local(&again, program.values.len(), |v| v);
+        assert_eq!(again.len(), ops + 3);
+        assert!((0..local.len()).filter(|v| local[*v]).any(|v| program.values[v].name == "net.0"));
         let none = Blocks::none(nodes, 20);
         assert_eq!((none.widened(1..2), none.size), (1..2, 20));
     }
