@@ -169,8 +169,8 @@ impl Op for Measure {
     }
 
     fn define(&self, case: &Case, r: &[&[f64]], w: &mut [Vec<f64>]) {
-        for j in 0..case.reads[0].dims[0] {
-            let (mean, var) = statistics(case, r[0], j);
+        let channels = (0..case.reads[0].dims[0]).map(|j| statistics(case, r[0], j));
+        for (j, (mean, var)) in channels.enumerate() {
             (w[0][j], w[1][j], w[2][j]) = (mean, 1.0 / (var + self.eps).sqrt(), var);
         }
     }
