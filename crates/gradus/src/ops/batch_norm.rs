@@ -160,7 +160,7 @@ impl Op for Measure {
         true
     }
 
-    fn needs_batch_between(&self, case: &Case) -> bool {
+    fn needs_batch_at_end(&self, case: &Case) -> bool {
         case.reads[0].is_image()
     }
 
@@ -331,7 +331,7 @@ impl Op for GradMeans {
         true
     }
 
-    fn needs_batch_between(&self, case: &Case) -> bool {
+    fn needs_batch_at_end(&self, case: &Case) -> bool {
         case.reads[0].is_image()
     }
 

@@ -81,9 +81,9 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Whether, of an op that needs the batch, only something in between does: the kernels added by [`Lower::whole_kernel`]. Those
-    /// before and after it are run for some samples after others.
-    fn needs_batch_between(&self, _case: &Case) -> bool {
+    /// Whether, of an op that needs the batch, only its last kernels do, those added by [`Lower::whole_kernel`], and it writes nothing
+    /// of a sample. The kernels before are run for some samples after others.
+    fn needs_batch_at_end(&self, _case: &Case) -> bool {
         false
     }
 

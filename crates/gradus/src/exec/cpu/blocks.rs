@@ -24,7 +24,7 @@ pub(super) struct Blocks {
 struct Stretches {
     /// That of its first kernels.
     first: usize,
-    /// That of its last kernels: another one, if something is done with all samples in between.
+    /// That of what it writes: the next one, if that is of all samples.
     last: usize,
     /// Whether all of it is done with all samples at once.
     whole: bool,
@@ -41,15 +41,15 @@ impl Blocks {
     pub fn new(program: &Program, nodes: &[Node], batch: usize, size: usize) -> Blocks {
         let (mut ops, mut now, mut begin) = (Vec::with_capacity(nodes.len()), 0, 0);
         for (i, node) in nodes.iter().enumerate() {
-            let between = node.op.needs_batch_between(&node.case(program, Step::of(batch)));
-            let whole = node.op.needs_batch() && !between;
+            let at_end = node.op.needs_batch_at_end(&node.case(program, Step::of(batch)));
+            let whole = node.op.needs_batch() && !at_end;
             // What a gradient is added to has that of all samples.
             let again = node.adds && nodes[begin..i].iter().any(|n| n.writes.iter().any(|v| node.writes.contains(v)));
             if i > 0 && (whole || again || nodes[i - 1].phase != node.phase) {
                 (now, begin) = (now + 1, i);
             }
-            ops.push(Stretches { first: now, last: now + usize::from(whole || between), whole });
-            if whole || between {
+            ops.push(Stretches { first: now, last: now + usize::from(whole || at_end), whole });
+            if whole || at_end {
                 (now, begin) = (now + 1 + usize::from(whole), i);
             }
         }
@@ -171,8 +171,8 @@ mod tests {
         // What the norm reads is wanted before and after its statistics, by its gradient as well; what its function alone reads
         // and writes is not, but for what the gradient of that function reads.
         assert_eq!(["net.0", "net.1", "net.2"].map(is_local), [false, true, false]);
-        let between = (0..nodes.len()).filter(|i| !blocks.is_local(*i) && !blocks.whole(*i)).count();
-        assert_eq!(between, 2, "the norm and its gradient");
+        let at_end = (0..nodes.len()).filter(|i| !blocks.is_local(*i) && !blocks.whole(*i)).count();
+        assert_eq!(at_end, 2, "the norm and its gradient");
         assert_eq!((0..nodes.len()).filter(|i| blocks.whole(*i)).count(), 1, "the running statistics");
         for i in 0..nodes.len() {
             let life = blocks.widened(i..i);

@@ -169,7 +169,7 @@ impl Lower<'_> {
         self.add(self.whole, Operands::new(reads, writes, int_reads, int_writes), run);
     }
 
-    /// The same of an op that needs the batch in between ([`Op::needs_batch_between`](crate::ops::Op::needs_batch_between)): a
+    /// The same of an op that needs the batch at its end ([`Op::needs_batch_at_end`](crate::ops::Op::needs_batch_at_end)): a
     /// kernel that is run once, for all samples.
     pub fn whole_kernel<const R: usize, const W: usize>(
         &mut self,
