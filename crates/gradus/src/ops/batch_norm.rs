@@ -267,9 +267,10 @@ impl Op for InvStd {
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (n, eps) = (l.read_dims(0)[0], self.eps as f32);
+        let eps = self.eps as f32;
+        // With the padding, which norms of whole registers read.
         l.kernel([l.read(0).span], [l.write(0).span], [], [], move |run, s| {
-            batch_norm_inv_std(run.cpu, eps, &s.read[0][..n], s.write[0]);
+            batch_norm_inv_std(run.cpu, eps, s.read[0], s.write[0]);
         });
     }
 }
