@@ -515,19 +515,19 @@ pub fn batch_norm_grad_sums(
     let [mean_dy, mean_dy_xhat] = means;
     s.check_columns("batch_norm_grad_sums: the mean of dy", mean_dy);
     s.check_columns("batch_norm_grad_sums: the mean of dy·x̂", mean_dy_xhat);
+    let (mean_dy, mean_dy_xhat) = (&mut mean_dy[..s.n], &mut mean_dy_xhat[..s.n]);
     grad_sums_kernel(cpu.isa, s, &moments[..s.moments()], mean_dy, mean_dy_xhat);
     for (name, gradient, sums) in
-        [("batch_norm_grad_sums: dgamma", dgamma, mean_dy_xhat), ("batch_norm_grad_sums: dbeta", dbeta, mean_dy)]
+        [("batch_norm_grad_sums: dgamma", dgamma, &*mean_dy_xhat), ("batch_norm_grad_sums: dbeta", dbeta, &*mean_dy)]
     {
-        if let Some(gradient) = gradient {
-            s.check_columns(name, gradient);
-            for (g, &mut sum) in gradient.iter_mut().zip(&mut *sums) {
-                *g = if accumulate { *g + sum } else { sum };
-            }
+        let Some(gradient) = gradient else { continue };
+        s.check_columns(name, gradient);
+        for (g, &sum) in gradient.iter_mut().zip(sums) {
+            *g = if accumulate { *g + sum } else { sum };
         }
-        for sum in &mut sums[..s.n] {
-            *sum /= s.count();
-        }
+    }
+    for sum in mean_dy.iter_mut().chain(mean_dy_xhat) {
+        *sum /= s.count();
     }
 }
 
@@ -650,8 +650,9 @@ mod tests {
             (block, first / s.together() * s.rows * s.ld, first * s.moments_step())
         });
         let [mut y, mut dx] = [(); 2].map(|()| vec![5.0; s.end()]);
-        let [mut mean, mut inv_std, mut var, mut dgamma, mut dbeta, mut sum, mut product] =
-            [(); 7].map(|()| vec![5.0; s.n]);
+        let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; s.n]);
+        // Longer than the columns are many, as where there is padding.
+        let [mut dgamma, mut dbeta, mut sum, mut product] = [(); 4].map(|()| vec![5.0; s.n + 3]);
         let mut moments = vec![f32::NAN; s.moments()];
         for (s, at, of) in blocks.clone() {
             batch_norm_moments(cpu, &s, &x[at..], &mut moments[of..]);
@@ -673,6 +674,9 @@ mod tests {
         if !s.interleaved {
             let between = (0..s.end()).filter(|i| i % s.ld >= s.n);
             assert!(between.into_iter().all(|i| y[i].is_finite() && dx[i].is_finite()));
+        }
+        for x in [&mut dgamma, &mut dbeta, &mut sum, &mut product] {
+            assert!(x.drain(s.n..).all(|x| x == 5.0), "what is no column");
         }
         [s.columns(&y), s.columns(&dx), mean, inv_std, var, dgamma, dbeta]
     }

@@ -134,7 +134,6 @@ fn is_soon_done(program: &Program, node: &Node) -> bool {
     let (case, len) = (node.case(program, Step::of(1)), |v: &Value| program.info(*v).len(1));
     let of_sample = case.writes[0].batched && case.writes[0].source == Source::Op && !node.op.needs_batch();
     of_sample
-        && !(node.adds || node.op.keeps_scratch())
         && node.op.cost(&case).flops <= SOON * len(&value) as u64
         && node.reads.iter().map(len).sum::<usize>() < len(&value)
 }
