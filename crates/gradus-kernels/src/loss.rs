@@ -4,6 +4,7 @@
 
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
+use crate::narrow::{sixteen, turned};
 use crate::pool::{Read, Write};
 pub use crate::reduce::NARROW;
 use crate::reduce::{fold_columns, fold_sum, larger, plus};
@@ -154,18 +155,6 @@ simd! {
     }
 }
 
-/// Sixteen rows of `N` numbers as columns.
-#[inline(always)]
-fn turned<T: Copy, const N: usize, const M: usize>(rows: &[[T; N]; M], zero: T) -> [[T; M]; N] {
-    let mut columns = [[zero; M]; N];
-    for r in 0..M {
-        for c in 0..N {
-            columns[c][r] = rows[r][c];
-        }
-    }
-    columns
-}
-
 /// Sixteen rows of `N` ≤ [`NARROW`] columns without padding.
 #[inline(always)]
 fn cross_entropy_of_rows<const LABELS: bool, const N: usize>(
@@ -195,27 +184,32 @@ simd! {
     fn cross_entropy_narrow<const LABELS: bool, const N: usize>(
         x: &[f32], t: &Wanted<LABELS>, factor: f32, excess: &mut [f32], out: &mut [f32],
     ) {
-        let (x, x_rest) = x.as_chunks::<N>().0.as_chunks::<LANES>();
-        let (numbers, numbers_rest) = t.numbers.as_chunks::<N>().0.as_chunks::<LANES>();
-        let (labels, labels_rest) = t.labels.as_chunks::<LANES>();
-        let (excess, excess_rest) = excess.as_chunks_mut::<N>().0.as_chunks_mut::<LANES>();
-        let (out, out_rest) = out.as_chunks_mut::<LANES>();
+        let (x, numbers, excess) = (x.as_chunks::<N>().0, t.numbers.as_chunks::<N>().0, excess.as_chunks_mut::<N>().0);
         let with = [t.on, t.off, factor];
         let (no_numbers, no_labels) = ([[0.0; N]; LANES], [0; LANES]);
-        for (i, ((x, excess), out)) in x.iter().zip(excess).zip(out).enumerate() {
-            let numbers = if LABELS { &no_numbers } else { &numbers[i] };
-            let labels = if LABELS { &labels[i] } else { &no_labels };
-            cross_entropy_of_rows::<LABELS, N>(x, numbers, labels, with, excess, out);
-        }
-        if !out_rest.is_empty() {
-            let (mut x, mut numbers, mut labels) = (no_numbers, no_numbers, no_labels);
-            let (mut excess, mut out) = (no_numbers, [0.0; LANES]);
-            x[..x_rest.len()].copy_from_slice(x_rest);
-            numbers[..numbers_rest.len()].copy_from_slice(numbers_rest);
-            labels[..labels_rest.len()].copy_from_slice(labels_rest);
-            cross_entropy_of_rows::<LABELS, N>(&x, &numbers, &labels, with, &mut excess, &mut out);
-            excess_rest.copy_from_slice(&excess[..excess_rest.len()]);
-            out_rest.copy_from_slice(&out[..out_rest.len()]);
+        let rows = out.len();
+        if rows >= LANES {
+            for r in (0..rows).step_by(LANES) {
+                // The last rows again, where fewer are left: they give the same numbers.
+                let r = r.min(rows - LANES);
+                let numbers = if LABELS { &no_numbers } else { sixteen(numbers, r) };
+                let labels = if LABELS { sixteen(t.labels, r) } else { &no_labels };
+                let excess = excess[r..].first_chunk_mut().expect("sixteen rows");
+                let out = out[r..].first_chunk_mut().expect("sixteen rows");
+                cross_entropy_of_rows::<LABELS, N>(sixteen(x, r), numbers, labels, with, excess, out);
+            }
+        } else {
+            let (mut all, mut all_numbers, mut labels) = (no_numbers, no_numbers, no_labels);
+            let (mut all_excess, mut costs) = (no_numbers, [0.0; LANES]);
+            all[..rows].copy_from_slice(x);
+            if LABELS {
+                labels[..rows].copy_from_slice(t.labels);
+            } else {
+                all_numbers[..rows].copy_from_slice(numbers);
+            }
+            cross_entropy_of_rows::<LABELS, N>(&all, &all_numbers, &labels, with, &mut all_excess, &mut costs);
+            excess.copy_from_slice(&all_excess[..rows]);
+            out.copy_from_slice(&costs[..rows]);
         }
     }
 }

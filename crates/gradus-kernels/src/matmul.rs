@@ -6,9 +6,11 @@ use std::sync::OnceLock;
 
 use crate::few::{self, Few};
 use crate::lanes::{Lanes, by_lanes};
+use crate::math::LANES;
+use crate::narrow::{is_narrow, narrow};
 use crate::outer::{Outer, outer};
 use crate::pointwise::{Finish, Map};
-use crate::pool::{Output, Pool, Work};
+use crate::pool::{Output, Pool, Read, Work, Write};
 use crate::square::{self, SIDE};
 use crate::sums::{Total, sum_rows};
 use crate::tile::{
@@ -168,6 +170,8 @@ struct Prepared {
     way: Way,
     /// If there is a short way for one thread.
     small: Option<Small>,
+    /// Whether [`narrow`] makes it, unless its sums go on from the output or move a parameter.
+    narrow: bool,
 }
 
 /// A product whose tiles are made one after the other, and nothing else is to be done: the block that [`Checked`] would make of it, with
@@ -215,7 +219,7 @@ impl Prepared {
         let with_sums = Grid::new(isa, 0..m + 1, most, n, width);
         let first = Grid::columns(n, width).map(|n| tile_of(isa, with_sums.rows.longest(), n));
         let small = simple.then_some(Small { chain, turned, with_sums, first });
-        Prepared { isa, p: *p, needs, work, alone: work.parts(2) < 2, way, small }
+        Prepared { isa, p: *p, needs, work, alone: work.parts(2) < 2, way, small, narrow: is_narrow(p) }
     }
 
     /// # Panics
@@ -239,6 +243,10 @@ impl Prepared {
         // Between two pieces of a sum its chains would wait in the output.
         let fresh = matches!(start, Start::Zero) && !transposed_b;
         assert!(fresh || !matches!(end, End::Sgd(_)), "matmul: a step by {:?} from {start:?}", self.p);
+        if self.narrow && !matches!(start, Start::Stored) && !matches!(end, End::Sgd(_)) {
+            let bias = if let Start::Row(row) = start { Some(row) } else { None };
+            return self.narrow(pool, a, b, c, bias, finish);
+        }
         if let Some(small) = &self.small
             && (self.alone || pool.threads() == 1)
             && !is_outer(&self.p, from, end)
@@ -306,6 +314,24 @@ impl Prepared {
     fn check(&self, a: &[f32], b: &[f32], c: &[f32]) {
         let fits = a.len() >= self.needs[0] && b.len() >= self.needs[1] && c.len() >= self.needs[2];
         assert!(fits, "matmul: {}, {} and {} numbers, too few for {:?}", a.len(), b.len(), c.len(), self.p);
+    }
+
+    /// A product of rows of a few numbers.
+    fn narrow(&self, pool: &Pool, a: &[f32], b: &[f32], c: &mut [f32], bias: Option<&[f32]>, finish: Finish) {
+        let Product { m, n, k, .. } = self.p;
+        pool.split_rows(1, m, LANES, (Read(&a[..m * k], k), Write::new(c, n)), |part, (a, c)| {
+            narrow(self.isa, &self.p, a, b, bias, c);
+            let finish = match finish {
+                Finish::Map(Map::Identity) => return,
+                Finish::Gradient(map, y) => Finish::Gradient(map, &y[part.start * n..]),
+                finish => finish,
+            };
+            let (to, nothing, chain) = (&finish.of("matmul", c), std::ptr::null(), &Chain::ONE);
+            let rows = Regular { a: nothing, a_step: 0, c: c.as_mut_ptr(), c_step: n };
+            let tile = Tile { chain, rows, b: nothing, m: part.len(), n, from: Begin::Zero, to, ahead: Ahead::NOTHING };
+            // SAFETY: these rows are `c`, and what lies beside them is as long, as `Finish::of` has checked.
+            unsafe { map_stored(self.isa, &tile) };
+        });
     }
 
     /// All tiles of a small product, and the sums of b's columns.
@@ -1110,6 +1136,45 @@ pub(crate) mod tests {
                 assert_eq!(y.to_bits(), chain.to_bits());
             }
         }
+    }
+
+    #[test]
+    fn narrow_rows_are_one_chain_each() {
+        let machines = machines();
+        cases("narrow", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let (m, n, k) = (numbers.pick(1..90), numbers.pick(1..6), numbers.pick(1..6));
+            let transposed_b = numbers.pick(0..2) == 1;
+            let (rows, columns) = if transposed_b { (n, k) } else { (k, n) };
+            let ldb = columns + numbers.pick(0..4);
+            let p = Product { m, n, k, rsa: k, csa: 1, ldb, transposed_b, ldc: n };
+            let (a, b) = (numbers.rows(m, k, k, 0.0), numbers.rows(rows, columns, ldb, f32::NAN));
+            let (bias, y, stored) =
+                (numbers.rows(1, n, n, 0.0), numbers.rows(m, n, n, 0.0), [0.5, 77.0][seed as usize % 2]);
+            let start = [Start::Zero, Start::Row(&bias), Start::Stored][numbers.pick(0..3)];
+            let map = MAPS[numbers.pick(0..5)];
+            let of_gradient = numbers.pick(0..2) == 1;
+            let finish = if of_gradient { Finish::Gradient(map, &y) } else { Finish::Map(map) };
+            shape_is(&(p, map, of_gradient));
+            let found = same_bits(&machines, "narrow", |cpu| {
+                let mut c = vec![stored; m * n + 3];
+                matmul(cpu, &p, &a, &b, &mut c[..m * n], start, finish);
+                c
+            });
+            assert_eq!(found[m * n..], [stored; 3], "numbers behind the output");
+            for (at, found) in found[..m * n].iter().enumerate() {
+                let (i, j) = (at / n, at % n);
+                let first = [0.0, bias[j], stored][match start {
+                    Start::Zero => 0,
+                    Start::Row(_) => 1,
+                    Start::Stored => 2,
+                }];
+                let b = |l: usize| if transposed_b { b[j * ldb + l] } else { b[l * ldb + j] };
+                let sum = (0..k).fold(first, |sum: f32, l| a[i * k + l].mul_add(b(l), sum));
+                let want = if of_gradient { map.gradient(y[at], sum) } else { map.value(sum) };
+                assert_eq!(found.to_bits(), want.to_bits(), "number {at}");
+            }
+        });
     }
 
     #[test]

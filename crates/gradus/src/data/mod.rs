@@ -291,23 +291,46 @@ fn first_few<T: Debug>(list: &[T]) -> Option<String> {
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     dataset: &'a Dataset,
-    rows: Rows<'a>,
+    pub(crate) rows: Rows<'a>,
 }
 
+/// Which samples of a data set, in order.
 #[derive(Clone, Copy, Debug)]
-enum Rows<'a> {
+pub(crate) enum Rows<'a> {
     Range { start: usize, end: usize },
     Listed(&'a [u32]),
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        match self {
+            Rows::Range { start, end } => end - start,
+            Rows::Listed(rows) => rows.len(),
+        }
+    }
+
+    /// The index in the data set of the i-th.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[inline(always)]
+    pub fn row(self, i: usize) -> usize {
+        match self {
+            Rows::Range { start, end } => {
+                assert!(i < end - start, "sample {i} of a batch of {}", end - start);
+                start + i
+            }
+            Rows::Listed(rows) => rows[i] as usize,
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
     /// The number of samples.
     #[inline]
     pub fn len(&self) -> usize {
-        match self.rows {
-            Rows::Range { start, end } => end - start,
-            Rows::Listed(rows) => rows.len(),
-        }
+        self.rows.len()
     }
 
     /// Whether there are no samples.
@@ -327,13 +350,7 @@ impl<'a> Batch<'a> {
     /// If `i` is not below [`Batch::len`].
     #[inline]
     pub fn row(&self, i: usize) -> usize {
-        match self.rows {
-            Rows::Range { start, end } => {
-                assert!(i < end - start, "sample {i} of a batch of {}", end - start);
-                start + i
-            }
-            Rows::Listed(rows) => rows[i] as usize,
-        }
+        self.rows.row(i)
     }
 
     /// The indices in the data set of all samples, in order.

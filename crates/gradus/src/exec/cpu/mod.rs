@@ -1,12 +1,13 @@
 //! The fast f32 executor: programs lowered to plans of kernels.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_kernels::layout::interleave;
 use gradus_kernels::{Buffer, Memory, pointwise, reduce};
 
 use super::{Executor, PlanId, PlanKind, Step, Stored, input_of, one_hot, target_of};
-use crate::data::{Batch, Target};
+use crate::data::{Batch, Rows, Target};
 use crate::net::Graph;
 use crate::optim::{Optimizer, Update};
 use crate::program::{Phase, Program, Source, Value};
@@ -81,12 +82,12 @@ impl Loaded {
             match info.source {
                 Source::Input(i) if inputs => {
                     let array = input_of(graph, batch, i).and_then(|a| a.as_slice()).expect("checked before");
-                    lay(machine, fed, batch.len(), size, array, |row| batch.row(row), &mut self.work);
+                    lay(machine, fed, batch.rows, size, array, &mut self.work);
                 }
                 Source::Target(i) if targets => match target_of(graph, batch, i).expect("checked before") {
                     Target::Values(array) => {
                         let array = array.as_slice().expect("standard order");
-                        lay(machine, fed, batch.len(), size, array, |row| batch.row(row), &mut self.work);
+                        lay(machine, fed, batch.rows, size, array, &mut self.work);
                     }
                     Target::Classes { labels, .. } if !info.ints => {
                         let labels = labels.as_slice().expect("standard order");
@@ -98,15 +99,7 @@ impl Loaded {
                     Target::Classes { labels, .. } => {
                         let labels = labels.as_slice().expect("standard order");
                         let all = &mut self.ints[place.ints.start..][..batch.len() * size];
-                        if size == 1 {
-                            for (row, out) in all.iter_mut().enumerate() {
-                                *out = labels[batch.row(row)];
-                            }
-                            continue;
-                        }
-                        for (row, out) in all.chunks_exact_mut(size.max(1)).enumerate() {
-                            out.copy_from_slice(&labels[batch.row(row) * size..][..size]);
-                        }
+                        gather(batch.rows, size, &(0..size), labels, all);
                     }
                 },
                 _ => {}
@@ -120,7 +113,7 @@ impl Loaded {
         let batch = samples.len() / size;
         self.choose(batch);
         for fed in self.now.fed.iter().filter(|fed| fed.value == value) {
-            lay(machine, fed, batch, size, samples, |row| row, &mut self.work);
+            lay(machine, fed, Rows::Range { start: 0, end: batch }, size, samples, &mut self.work);
         }
     }
 
@@ -156,32 +149,41 @@ impl Loaded {
     }
 }
 
-/// Copies what is wanted of `samples` of `size` numbers of `array`, of which `row` says which is where.
-fn lay(
-    machine: &Machine,
-    fed: &Fed,
-    samples: usize,
-    size: usize,
-    array: &[f32],
-    row: impl Fn(usize) -> usize + Sync,
-    work: &mut [f32],
-) {
+/// Copies what is wanted of some samples of `array`, of `size` numbers each.
+fn lay(machine: &Machine, fed: &Fed, rows: Rows<'_>, size: usize, array: &[f32], work: &mut [f32]) {
     let (layout, stretch) = (&fed.place.layout, &fed.stretch);
-    let all = &mut work[fed.place.span.start..][..layout.size(samples)];
-    let sample = |i: usize| &array[row(i) * size + stretch.start..][..stretch.len()];
+    let all = &mut work[fed.place.span.start..][..layout.size(rows.len())];
+    let sample = |i: usize| &array[rows.row(i) * size + stretch.start..][..stretch.len()];
     if layout.together > 1 {
-        return interleave(machine, samples, [layout.n, layout.group], sample, all);
+        interleave(machine, rows.len(), [layout.n, layout.group], sample, all);
+    } else if layout.is_narrow() && layout.ld == layout.n {
+        gather(rows, size, stretch, array, all);
+    } else {
+        machine.pool.each_row(GATHER, layout.sample(), all, |i, out| layout.pack(sample(i), out, |x| x));
     }
-    if layout.is_narrow() {
-        // A few numbers each: as much as a call.
-        return layout.pack_narrow(
-            #[inline(always)]
-            |i| &array[row(i) * size + stretch.start..][..stretch.len()],
-            all,
-            |x| x,
-        );
+}
+
+/// Copies a stretch of some samples of `all`, of `size` numbers each, one after the other: for samples of a few numbers, where a call
+/// for each would take longer than the copy.
+fn gather<T: Copy>(rows: Rows<'_>, size: usize, stretch: &Range<usize>, all: &[T], out: &mut [T]) {
+    /// A number that the compiler knows makes single moves of it.
+    fn each<T: Copy, const N: usize>(rows: Rows<'_>, size: usize, first: usize, all: &[T], out: &mut [T]) {
+        for (i, out) in out.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            *out = *all[rows.row(i) * size + first..].first_chunk().expect("a sample");
+        }
     }
-    machine.pool.each_row(GATHER, layout.sample(), all, |i, out| layout.pack(sample(i), out, |x| x));
+    match (rows, stretch.len()) {
+        (Rows::Range { start, end }, n) if n == size => out.copy_from_slice(&all[start * size..end * size]),
+        (_, 1) => each::<T, 1>(rows, size, stretch.start, all, out),
+        (_, 2) => each::<T, 2>(rows, size, stretch.start, all, out),
+        (_, 3) => each::<T, 3>(rows, size, stretch.start, all, out),
+        (_, 4) => each::<T, 4>(rows, size, stretch.start, all, out),
+        (_, n) => {
+            for (i, out) in out.chunks_exact_mut(n.max(1)).enumerate() {
+                out.copy_from_slice(&all[rows.row(i) * size + stretch.start..][..n]);
+            }
+        }
+    }
 }
 
 impl Cpu {
@@ -336,5 +338,28 @@ impl Executor for Cpu {
 
     fn part(&self, plan: PlanId) -> usize {
         self.plans[plan.0].plan.part()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_of_each_sample_is_gathered() {
+        let listed = [2, 0, 3, 3];
+        for size in 1..8 {
+            let all: Vec<u32> = (0..5 * size as u32).collect();
+            for rows in [Rows::Listed(&listed), Rows::Range { start: 1, end: 4 }, Rows::Range { start: 0, end: 5 }] {
+                for (start, end) in (0..size).flat_map(|start| (start + 1..=size).map(move |end| (start, end))) {
+                    let want: Vec<u32> = (0..rows.len())
+                        .flat_map(|i| (start..end).map(move |j| (rows.row(i) * size + j) as u32))
+                        .collect();
+                    let mut found = vec![99; want.len()];
+                    gather(rows, size, &(start..end), &all, &mut found);
+                    assert_eq!(found, want, "{start}..{end} of {size}, {rows:?}");
+                }
+            }
+        }
     }
 }
