@@ -259,7 +259,7 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
             let mut sums = [(); 4].map(|()| filled(n));
             let (key, step, interleaved) = ([1, 2], 3, false);
             let groups = if rows == 9800 { 50 } else { 1 };
-            let norm = Norm { groups, rows: rows / groups, n, ld, interleaved, eps: 1e-5 };
+            let norm = Norm { groups, rows: rows / groups, n, ld, interleaved };
             let mut moments = Buffer::zeros(norm.moments());
             let drop = Dropout { first: 0, samples: rows, group: 1, n, ld, key, step, p: 0.5, interleaved };
             let mut keeps = vec![1; rows * ld];
@@ -269,7 +269,7 @@ fn rows(cpu: &Cpu, criterion: &mut Criterion) {
                 "batch_norm" => {
                     let (norm, gamma, beta) = (black_box(&norm), Some(&gamma[..]), Some(&beta[..]));
                     batch_norm_moments(cpu, norm, &x, &mut moments);
-                    batch_norm_statistics(cpu, norm, &moments, &mut mean, &mut inv_std, &mut var);
+                    batch_norm_statistics(cpu, norm, 1e-5, &moments, &mut mean, &mut inv_std, &mut var);
                     batch_norm_map(cpu, norm, &x, &mean, &inv_std, gamma, beta, Map::Identity, &mut y);
                 }
                 "batch_norm gradient" => {

@@ -4,12 +4,11 @@
 
 use crate::isa::simd;
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
-use crate::narrow::{sixteen, turned};
 use crate::pool::{Read, Write};
 pub use crate::reduce::NARROW;
 use crate::reduce::{fold_columns, fold_sum, larger, plus};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
-use crate::square::{to_columns, to_rows};
+use crate::square::{sixteen, to_columns, to_rows, turned};
 use crate::{Cpu, Isa};
 
 /// The targets of a loss.

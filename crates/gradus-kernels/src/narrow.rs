@@ -8,6 +8,7 @@ use crate::isa::simd;
 use crate::math::LANES;
 use crate::matmul::Product;
 use crate::reduce::NARROW;
+use crate::square::{sixteen, turned};
 
 /// Whether a product is one: its rows are narrow and lie without padding, and there are enough of them.
 pub(crate) fn is_narrow(p: &Product) -> bool {
@@ -77,22 +78,4 @@ simd! {
             *c[r..].first_chunk_mut().expect("sixteen rows") = turned(&sums, 0.0);
         }
     }
-}
-
-/// Those from `r` on.
-#[inline(always)]
-pub(crate) fn sixteen<T>(rows: &[T], r: usize) -> &[T; LANES] {
-    rows[r..].first_chunk().expect("sixteen rows")
-}
-
-/// The columns of `M` rows of `N` numbers.
-#[inline(always)]
-pub(crate) fn turned<T: Copy, const N: usize, const M: usize>(rows: &[[T; N]; M], zero: T) -> [[T; M]; N] {
-    let mut columns = [[zero; M]; N];
-    for r in 0..M {
-        for c in 0..N {
-            columns[c][r] = rows[r][c];
-        }
-    }
-    columns
 }

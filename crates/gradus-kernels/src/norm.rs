@@ -28,8 +28,6 @@ pub struct Norm {
     pub ld: usize,
     /// Whether groups lie interleaved, sixteen together ([`crate::layout::interleave`]): rows have a vector of them for each column.
     pub interleaved: bool,
-    /// What is added to the variance.
-    pub eps: f32,
 }
 
 /// Two sums of sixteen columns of a group, or of a column of sixteen groups.
@@ -230,7 +228,9 @@ simd! {
 
 simd! {
     /// Mean and variance of all groups, from those of each.
-    fn statistics_kernel(s: &Norm, moments: &[f32], mean: &mut [f32], inv_std: &mut [f32], var: &mut [f32]) {
+    fn statistics_kernel(
+        s: &Norm, eps: f32, moments: &[f32], mean: &mut [f32], inv_std: &mut [f32], var: &mut [f32],
+    ) {
         let count = s.groups as f32;
         for (j, width) in chunks(s.n) {
             let [mut mu] = sum_groups(s.groups, #[inline(always)] |[sum], i| {
@@ -253,7 +253,7 @@ simd! {
             let (mut variance, mut inverse) = ([0.0; LANES], [0.0; LANES]);
             for l in 0..LANES {
                 variance[l] = (between[l] + within[l]) / count;
-                inverse[l] = 1.0 / (variance[l] + s.eps).sqrt();
+                inverse[l] = 1.0 / (variance[l] + eps).sqrt();
             }
             mean[j..j + width].copy_from_slice(&mu[..width]);
             var[j..j + width].copy_from_slice(&variance[..width]);
@@ -384,13 +384,14 @@ pub fn batch_norm_moments(cpu: &Cpu, s: &Norm, x: &[f32], moments: &mut [f32]) {
     });
 }
 
-/// The statistics of the batch from the moments of all groups: `mean`, `inv_std` and the biased `var`, `n` each.
+/// The statistics of the batch from the moments of all groups: `mean`, `inv_std` of the variance and `eps`, and the biased `var`, `n` each.
 ///
 /// # Panics
 /// When there are no rows or a slice is too short.
 pub fn batch_norm_statistics(
     cpu: &Cpu,
     s: &Norm,
+    eps: f32,
     moments: &[f32],
     mean: &mut [f32],
     inv_std: &mut [f32],
@@ -400,7 +401,7 @@ pub fn batch_norm_statistics(
     s.check_columns("batch_norm_statistics: mean", mean);
     s.check_columns("batch_norm_statistics: inv_std", inv_std);
     s.check_columns("batch_norm_statistics: var", var);
-    statistics_kernel(cpu.isa, s, &moments[..s.moments()], mean, inv_std, var);
+    statistics_kernel(cpu.isa, s, eps, &moments[..s.moments()], mean, inv_std, var);
 }
 
 /// inv_std = 1 / √(var + eps).
@@ -576,6 +577,9 @@ mod tests {
     use super::*;
     use crate::math::testing::{Random, bits, cases, everywhere, near, shape_is};
 
+    /// Large enough to be seen.
+    const EPS: f32 = 1e-2;
+
     impl Norm {
         /// Where a number lies.
         fn at(&self, group: usize, r: usize, j: usize) -> usize {
@@ -605,7 +609,7 @@ mod tests {
     }
 
     /// Groups and rows of any size, with and without padding; and the same sizes interleaved.
-    fn shapes(random: &mut Random, eps: f32) -> [Norm; 2] {
+    fn shapes(random: &mut Random) -> [Norm; 2] {
         let (few, n, ld) = random.shape();
         let (groups, rows) = match random.size(0, 4) {
             0 => (1, few + 1),
@@ -613,18 +617,18 @@ mod tests {
             2 => (random.size(2, 40), few),
             _ => (random.size(1, 80), [1, 1, 64, 65, 130][random.size(0, 5)] + 1),
         };
-        let plain = Norm { groups, rows, n, ld, interleaved: false, eps };
+        let plain = Norm { groups, rows, n, ld, interleaved: false };
         let shapes = [plain, Norm { ld: SAMPLES * n + random.size(0, 2) * 16, interleaved: true, ..plain }];
         shape_is(&shapes);
         shapes
     }
 
     /// (mean, biased variance, normalised)
-    fn normal64(x: &[f64], eps: f32) -> (f64, f64, Vec<f64>) {
+    fn normal64(x: &[f64]) -> (f64, f64, Vec<f64>) {
         let n = x.len() as f64;
         let mean = x.iter().sum::<f64>() / n;
         let var = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        let std = (var + f64::from(eps)).sqrt();
+        let std = (var + f64::from(EPS)).sqrt();
         (mean, var, x.iter().map(|x| (x - mean) / std).collect())
     }
 
@@ -657,7 +661,7 @@ mod tests {
         for (s, at, of) in blocks.clone() {
             batch_norm_moments(cpu, &s, &x[at..], &mut moments[of..]);
         }
-        batch_norm_statistics(cpu, s, &moments, &mut mean, &mut inv_std, &mut var);
+        batch_norm_statistics(cpu, s, EPS, &moments, &mut mean, &mut inv_std, &mut var);
         for (s, at, _) in blocks.clone() {
             batch_norm_map(cpu, &s, &x[at..], &mean, &inv_std, gamma, beta, map, &mut y[at..]);
         }
@@ -685,8 +689,8 @@ mod tests {
     fn as_defined_with_gradients_by_differences() {
         cases("batch_norm", 100, |seed| {
             let (mut random, round) = (Random::new(seed), seed as usize);
-            let shapes = shapes(&mut random, 1e-2);
-            let Norm { groups, rows, n, eps, .. } = shapes[0];
+            let shapes = shapes(&mut random);
+            let Norm { groups, rows, n, .. } = shapes[0];
             let (all, map) = (groups * rows, any_map(&mut random));
             let [x, dy, z] = [(); 3].map(|()| random.numbers(all * n));
             let (gamma, beta) = (random.numbers(n), random.numbers(n));
@@ -715,10 +719,10 @@ mod tests {
             for j in 0..n {
                 let of = |x: &[f32]| x[j * all..][..all].iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
                 let (x, dy) = (of(&x), of(&dy));
-                let (want_mean, want_var, normal) = normal64(&x, eps);
+                let (want_mean, want_var, normal) = normal64(&x);
                 near(mean[j], want_mean, 1e-6);
                 near(var[j], want_var, 1e-6);
-                near(inv_std[j], 1.0 / (want_var + f64::from(eps)).sqrt(), 1e-5);
+                near(inv_std[j], 1.0 / (want_var + f64::from(EPS)).sqrt(), 1e-5);
                 // What is rounded where there are many terms.
                 let more = 2e-8 * (all as f64 - 300.0).max(0.0);
                 near(dbeta[j], dy.iter().sum(), 1e-5 + more);
@@ -727,7 +731,7 @@ mod tests {
                 near(added[j], want + 5.0, 2e-5 + more);
                 // dx: the slope of Σ dy·y.
                 let value =
-                    |x: &[f64]| -> f64 { normal64(x, eps).2.iter().zip(&dy).map(|(y, dy)| factor(j) * y * dy).sum() };
+                    |x: &[f64]| -> f64 { normal64(x).2.iter().zip(&dy).map(|(y, dy)| factor(j) * y * dy).sum() };
                 for r in 0..all {
                     let at = j * all + r;
                     near(y[at], normal[r] * factor(j) + offset(j), 1e-5);
@@ -749,13 +753,13 @@ mod tests {
     #[test]
     fn far_from_zero_the_variance_stays_right() {
         for (groups, rows) in [(1, 10_000), (100, 100), (5_000, 2)] {
-            let s = Norm { groups, rows, n: 1, ld: 1, interleaved: false, eps: 0.0 };
+            let s = Norm { groups, rows, n: 1, ld: 1, interleaved: false };
             // Within a group as much as between groups.
             let x: Vec<f32> = (0..10_000).map(|i| 1000.0 + (i % 2) as f32 + 2.0 * (i / rows % 2) as f32).collect();
             let [var] = everywhere(|cpu| {
                 let (mut moments, mut var) = (vec![0.0; s.moments()], vec![0.0]);
                 batch_norm_moments(cpu, &s, &x, &mut moments);
-                batch_norm_statistics(cpu, &s, &moments, &mut [0.0], &mut [0.0], &mut var);
+                batch_norm_statistics(cpu, &s, 0.0, &moments, &mut [0.0], &mut [0.0], &mut var);
                 [var]
             });
             near(var[0], if groups == 1 { 0.25 } else { 1.25 }, 1e-6);
@@ -766,8 +770,8 @@ mod tests {
     fn running_statistics_as_torch() {
         cases("batch_norm_running, batch_norm_inv_std", 30, |seed| {
             let mut random = Random::new(seed);
-            let (shapes, map) = (shapes(&mut random, 1e-5), any_map(&mut random));
-            let Norm { groups, rows, n, eps, .. } = shapes[0];
+            let (shapes, map) = (shapes(&mut random), any_map(&mut random));
+            let Norm { groups, rows, n, .. } = shapes[0];
             let all = groups * rows;
             let (x, gamma, beta) = (random.numbers(all * n), random.numbers(n), random.numbers(n));
             let [plain, interleaved] = shapes.map(|s| {
@@ -777,9 +781,9 @@ mod tests {
                     let [mut mean, mut inv_std, mut var] = [(); 3].map(|()| vec![5.0; n]);
                     let (mut running_mean, mut running_var) = (vec![0.5; n], vec![2.0; n]);
                     batch_norm_moments(cpu, &s, &x, &mut moments);
-                    batch_norm_statistics(cpu, &s, &moments, &mut mean, &mut inv_std, &mut var);
+                    batch_norm_statistics(cpu, &s, EPS, &moments, &mut mean, &mut inv_std, &mut var);
                     batch_norm_running(cpu, n, all, 0.1, &mean, &var, &mut running_mean, &mut running_var);
-                    batch_norm_inv_std(cpu, eps, &running_var, &mut inv_std);
+                    batch_norm_inv_std(cpu, EPS, &running_var, &mut inv_std);
                     let (gamma, beta, mean) = (Some(&gamma[..]), Some(&beta[..]), &running_mean);
                     batch_norm_map(cpu, &s, &x, mean, &inv_std, gamma, beta, map, &mut z);
                     [s.columns(&z), running_mean, running_var]
@@ -791,13 +795,13 @@ mod tests {
             let [y, running_mean, running_var] = plain;
             for j in 0..n {
                 let x: Vec<f64> = x[j * all..][..all].iter().map(|x| f64::from(*x)).collect();
-                let (mean, var, _) = normal64(&x, eps);
+                let (mean, var, _) = normal64(&x);
                 let mean = 0.9 * 0.5 + 0.1 * mean;
                 let var = 0.9 * 2.0 + 0.1 * var * all as f64 / (all - 1) as f64;
                 near(running_mean[j], mean, 1e-6);
                 near(running_var[j], var, 1e-6);
                 for (x, y) in x.iter().zip(&y[j * all..]) {
-                    let normal = (x - mean) / (var + f64::from(eps)).sqrt();
+                    let normal = (x - mean) / (var + f64::from(EPS)).sqrt();
                     let plain = normal * f64::from(gamma[j]) + f64::from(beta[j]);
                     near(*y, f64::from(map.value(plain as f32)), 2e-6);
                 }

@@ -124,18 +124,18 @@ impl Rows {
     }
 
     /// The kernel's sizes for a batch of `batch` samples.
-    fn norm(&self, batch: usize, eps: f64) -> Norm {
+    fn norm(&self, batch: usize) -> Norm {
         let Layout { group, n, ld, together, .. } = self.layout;
         let (groups, rows) = if self.image { (batch, group) } else { (1, batch) };
-        Norm { groups, rows, n, ld, interleaved: together > 1, eps: eps as f32 }
+        Norm { groups, rows, n, ld, interleaved: together > 1 }
     }
 
     /// The same with whole registers, which are quicker: what comes to lie in the padding is never looked at, nor is it a
     /// gradient, which would be.
-    fn padded_norm(&self, batch: usize, eps: f64) -> Norm {
+    fn padded_norm(&self, batch: usize) -> Norm {
         let Layout { n, ld, together, .. } = self.layout;
         let n = if together > 1 { n } else { n.next_multiple_of(LANES).min(ld) };
-        Norm { n, ..self.norm(batch, eps) }
+        Norm { n, ..self.norm(batch) }
     }
 }
 
@@ -181,19 +181,19 @@ impl Op for Measure {
 
     /// Two sums per channel of each sample.
     fn scratch(&self, case: &Case) -> usize {
-        Rows::new(&case.reads[0].dims, layout(case.reads[0])).padded_norm(case.batch(), 0.0).moments()
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).padded_norm(case.batch()).moments()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
-        let (eps, all, x) = (self.eps, Rows::new(l.read_dims(0), l.read(0).layout), l.read(0).span);
-        let norm = move |batch| all.padded_norm(batch, eps);
+        let (eps, all, x) = (self.eps as f32, Rows::new(l.read_dims(0), l.read(0).layout), l.read(0).span);
+        let norm = move |batch| all.padded_norm(batch);
         let (moments, [mean, inv_std, var]) = (moments(l, norm), [0, 1, 2].map(|i| l.write(i).span));
         l.kernel([x], [moments], [], [], move |run, s| {
             batch_norm_moments(run.cpu, &norm(run.batch()), s.read[0], s.write[0]);
         });
         l.whole_kernel([moments], [mean, inv_std, var], move |run, s| {
             let [mean, inv_std, var] = s.write;
-            batch_norm_statistics(run.cpu, &norm(run.batch()), s.read[0], mean, inv_std, var);
+            batch_norm_statistics(run.cpu, &norm(run.batch()), eps, s.read[0], mean, inv_std, var);
         });
     }
 }
@@ -234,8 +234,7 @@ impl Op for Normalize {
         let [x, mean, inv_std] = [0, 1, 2].map(|i| l.read(i).span);
         let (gamma, beta, y) = (read_or_nothing(l, 3), read_or_nothing(l, 4), l.write(0).span);
         l.kernel([x, mean, inv_std, gamma, beta], [y], [], [], move |run, s| {
-            // No variance is taken here: eps is part of inv_std already.
-            let ([x, mean, inv_std, gamma, beta], norm) = (s.read, all.padded_norm(run.batch(), 0.0));
+            let ([x, mean, inv_std, gamma, beta], norm) = (s.read, all.padded_norm(run.batch()));
             batch_norm_map(run.cpu, &norm, x, mean, inv_std, given(gamma), given(beta), map, s.write[0]);
         });
     }
@@ -359,12 +358,12 @@ impl Op for GradMeans {
     }
 
     fn scratch(&self, case: &Case) -> usize {
-        Rows::new(&case.reads[0].dims, layout(case.reads[0])).norm(case.batch(), 0.0).moments()
+        Rows::new(&case.reads[0].dims, layout(case.reads[0])).norm(case.batch()).moments()
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
         let (gradient, all) = (l.gradient(2), Rows::new(l.read_dims(0), l.read(0).layout));
-        let norm = move |batch| all.norm(batch, 0.0);
+        let norm = move |batch| all.norm(batch);
         let (moments, reads) = (moments(l, norm), [0, 1, 2, 3].map(|i| l.read(i).span));
         let [mean_dy, mean_dy_xhat] = [0, 1].map(|i| l.write(i).span);
         let [dgamma, dbeta] = [2, 3].map(|i| write_or_nothing(l, i));
@@ -435,7 +434,7 @@ impl Op for Grad {
         let [x, mean, inv_std, dy, mean_dy, mean_dy_xhat] = [0, 1, 2, 3, 4, 5].map(|i| operands[i]);
         let (y, dx) = (y.copied().unwrap_or(Span::NONE), l.write(0).span);
         l.kernel([x, mean, inv_std, dy, mean_dy, mean_dy_xhat, gamma, y], [dx], [], [], move |run, s| {
-            let ([x, mean, inv_std, dy, mean_dy, mean_dy_xhat, gamma, y], norm) = (s.read, all.norm(run.batch(), 0.0));
+            let ([x, mean, inv_std, dy, mean_dy, mean_dy_xhat, gamma, y], norm) = (s.read, all.norm(run.batch()));
             let (gamma, means, before) = (given(gamma), [mean_dy, mean_dy_xhat], map.map(|map| (map, y)));
             batch_norm_grad_map(run.cpu, &norm, x, mean, inv_std, gamma, dy, means, before, s.write[0]);
         });
