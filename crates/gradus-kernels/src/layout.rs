@@ -78,6 +78,49 @@ pub fn add_border(
     });
 }
 
+/// So few rows leave most of a square empty.
+const FEW: usize = 4;
+
+/// Lays images of `planes` × `pixels` numbers each (torch's order) with their channels innermost, pixels `ld` apart, one image after the
+/// other: number (plane k, pixel p) of sample s is at `dst[(s · pixels + p) · ld + k]`. Writes these alone.
+///
+/// # Panics
+/// When a sample or `dst` has fewer numbers, or pixels overlap.
+pub fn channels_last<'a>(
+    cpu: &Cpu,
+    samples: usize,
+    [planes, pixels]: [usize; 2],
+    sample: impl Fn(usize) -> &'a [f32] + Sync,
+    dst: &mut [f32],
+    ld: usize,
+) {
+    let (size, image, has) = (count(&[planes, pixels]), count(&[pixels, ld]), dst.len());
+    assert!(
+        ld >= planes && (image == 0 || has / image >= samples),
+        "channels_last: the target has {has} numbers, too few for {samples} of {size}"
+    );
+    cpu.pool.each_row(4, image, &mut dst[..samples * image], |s, dst| {
+        let x = &sample(s)[..size];
+        if planes <= FEW {
+            for (k, plane) in x.chunks_exact(pixels).enumerate() {
+                dst[k..].iter_mut().step_by(ld).zip(plane).for_each(|(dst, x)| *dst = *x);
+            }
+            return;
+        }
+        for p in (0..pixels).step_by(SIDE) {
+            for k in (0..planes).step_by(SIDE) {
+                let (some_planes, some) = (SIDE.min(planes - k), SIDE.min(pixels - p));
+                let from = x.as_ptr().wrapping_add(k * pixels + p);
+                // SAFETY: `some` numbers of each plane, of which there are as many as pixels; numbers of as many pixels of this image.
+                unsafe {
+                    let to = dst.as_mut_ptr().add(p * ld + k);
+                    square::transpose(cpu.isa, some_planes, some, (from, pixels), to, ld);
+                }
+            }
+        }
+    });
+}
+
 /// How many samples lie interleaved.
 pub const SAMPLES: usize = SIDE;
 
@@ -305,6 +348,31 @@ mod tests {
             for (at, found) in back.iter().enumerate() {
                 let (s, j) = (at / ld, at % ld);
                 assert_eq!(*found, if j < size { x[(samples - 1 - s) * size + j] } else { 77.0 });
+            }
+        });
+    }
+
+    #[test]
+    fn channels_come_last_and_nothing_else_is_written() {
+        let machines = machines();
+        cases("channels_last", 200, |seed| {
+            let mut numbers = Numbers::new(seed.into());
+            let planes = if numbers.pick(0..2) == 0 { numbers.pick(1..5) } else { numbers.pick(1..40) };
+            let (samples, pixels) = (numbers.pick(0..5), numbers.pick(1..70));
+            let ld = planes + numbers.pick(0..2) * numbers.pick(0..5);
+            shape_is(&(samples, planes, pixels, ld));
+            let x = numbers.rows(samples, planes * pixels, planes * pixels, 0.0);
+            let there = same_bits(&machines, "channels_last", |cpu| {
+                let mut there = vec![77.0; samples * pixels * ld];
+                // Samples may come from anywhere: here, in reverse.
+                let sample = |s| &x[(samples - 1 - s) * planes * pixels..][..planes * pixels];
+                channels_last(cpu, samples, [planes, pixels], sample, &mut there, ld);
+                there
+            });
+            for (at, found) in there.iter().enumerate() {
+                let (k, p, s) = (at % ld, at / ld % pixels, at / ld / pixels);
+                let want = if k < planes { x[((samples - 1 - s) * planes + k) * pixels + p] } else { 77.0 };
+                assert_eq!(*found, want);
             }
         });
     }

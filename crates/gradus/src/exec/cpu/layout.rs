@@ -139,44 +139,27 @@ impl Layout {
         })
     }
 
-    /// Whether a sample is a vector of so few numbers that a call for its copy would take longer than that.
-    pub fn is_narrow(&self) -> bool {
-        self.group == 1 && self.n <= HALF
+    /// Whether its rows are in torch's order: those of a weight that lies as there, or the single row of a vector.
+    fn is_in_order(&self) -> bool {
+        self.turned || self.group == 1
     }
 
-    /// Copies narrow samples out to torch's order.
-    pub fn unpack_narrow<T>(&self, stored: &[f32], torch: &mut [T], convert: impl Fn(f32) -> T) {
-        for j in 0..self.n {
-            for (stored, out) in stored.chunks_exact(self.ld).zip(torch.chunks_exact_mut(self.n)) {
-                out[j] = convert(stored[j]);
-            }
-        }
+    /// Whether a batch lies as in torch: vectors, or images of one channel, without padding.
+    pub fn is_torch(&self) -> bool {
+        self.together == 1 && self.ld == self.n && (self.is_in_order() || (self.n, self.inner) == (1, 1))
     }
 
     /// Copies one sample in from torch's order.
     pub fn pack<T: Copy>(&self, torch: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
+        let rows = out.chunks_mut(self.ld.max(1)).take(self.group);
+        if self.is_in_order() {
+            for (row, torch) in rows.zip(torch.chunks_exact(self.n.max(1))) {
+                row.iter_mut().zip(torch).for_each(|(out, x)| *out = convert(*x));
+            }
+            return;
+        }
         let outer = self.group / self.inner;
-        let in_order = self.turned || self.group == 1;
-        if in_order || (self.n, self.ld, self.inner) == (1, 1, 1) {
-            // Rows, a vector, or an image of one channel: the order is the same.
-            let (n, ld) = if in_order { (self.n, self.ld) } else { (self.group, self.group) };
-            for (out, torch) in out.chunks_mut(ld.max(1)).zip(torch.chunks(n.max(1))) {
-                for (o, x) in out[..n].iter_mut().zip(torch) {
-                    *o = convert(*x);
-                }
-            }
-            return;
-        }
-        if self.inner == 1 && self.n < LANES {
-            // Images of few channels, as data come: plane by plane.
-            for (j, plane) in torch.chunks_exact(outer).take(self.n).enumerate() {
-                for (o, x) in out[j..].iter_mut().step_by(self.ld).zip(plane) {
-                    *o = convert(*x);
-                }
-            }
-            return;
-        }
-        for (row, line) in out.chunks_exact_mut(self.ld).take(self.group).enumerate() {
+        for (row, line) in rows.enumerate() {
             let (k, i) = (row / self.inner, row % self.inner);
             for (j, o) in line[..self.n].iter_mut().enumerate() {
                 *o = convert(torch[(j * self.inner + i) * outer + k]);
@@ -186,11 +169,18 @@ impl Layout {
 
     /// Copies one sample out to torch's order.
     pub fn unpack<T>(&self, stored: &[f32], torch: &mut [T], convert: impl Fn(f32) -> T) {
+        let rows = stored.chunks(self.ld.max(1)).take(self.group);
+        if self.is_in_order() {
+            for (row, out) in rows.zip(torch.chunks_exact_mut(self.n.max(1))) {
+                out.iter_mut().zip(row).for_each(|(out, x)| *out = convert(*x));
+            }
+            return;
+        }
         let outer = self.group / self.inner;
-        for (row, line) in stored.chunks_exact(self.ld).take(self.group).enumerate() {
+        for (row, line) in rows.enumerate() {
             let (k, i) = (row / self.inner, row % self.inner);
             for (j, x) in line[..self.n].iter().enumerate() {
-                torch[if self.turned { row * self.n + j } else { (j * self.inner + i) * outer + k }] = convert(*x);
+                torch[(j * self.inner + i) * outer + k] = convert(*x);
             }
         }
     }
@@ -244,28 +234,6 @@ mod tests {
             assert_eq!(back, torch, "{dims:?}");
             assert_eq!(l.numbers(1).filter(|at| packed[*at] >= 0.0).count(), torch.len());
         }
-    }
-
-    #[test]
-    fn narrow_samples_are_unpacked_as_any() {
-        let info = Info {
-            name: String::new(),
-            dims: vec![3],
-            batched: true,
-            ints: false,
-            source: Source::Op,
-            like_input: false,
-            interleaved: false,
-        };
-        let l = layout(&info);
-        assert!(l.is_narrow());
-        let torch: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        let (mut packed, mut back) = (vec![0.0; 4 * l.sample()], vec![0.0; 12]);
-        for (x, out) in torch.chunks(3).zip(packed.chunks_mut(l.sample())) {
-            l.pack(x, out, |x| x);
-        }
-        l.unpack_narrow(&packed, &mut back, |x| x);
-        assert_eq!(back, torch);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gradus_kernels::layout::interleave;
+use gradus_kernels::layout::{channels_last, interleave};
 use gradus_kernels::{Buffer, Memory, pointwise, reduce};
 
 use super::{Executor, PlanId, PlanKind, Step, Stored, input_of, one_hot, target_of};
@@ -24,6 +24,7 @@ mod store;
 mod tuner;
 
 pub use gradus_kernels::{Cpu as Machine, Isa};
+use layout::HALF;
 pub use layout::{LANES, Layout, lanes, layout};
 pub use lower::{Gradient, Lower, Place, Run};
 use plan::Fed;
@@ -129,8 +130,9 @@ impl Loaded {
         let (size, sample) = (info.dims.iter().product::<usize>(), place.layout.sample());
         let rows = if info.batched { batch } else { 1 };
         let (all, out) = (&self.work[place.span.start..][..rows * sample], &mut out[..rows * size]);
-        if place.layout.is_narrow() {
-            return place.layout.unpack_narrow(all, out, convert);
+        if place.layout.is_torch() {
+            out.iter_mut().zip(all).for_each(|(out, x)| *out = convert(*x));
+            return;
         }
         for (x, out) in all.chunks_exact(sample).zip(out.chunks_exact_mut(size)) {
             place.layout.unpack(x, out, convert);
@@ -156,10 +158,12 @@ fn lay(machine: &Machine, fed: &Fed, rows: Rows<'_>, size: usize, array: &[f32],
     let sample = |i: usize| &array[rows.row(i) * size + stretch.start..][..stretch.len()];
     if layout.together > 1 {
         interleave(machine, rows.len(), [layout.n, layout.group], sample, all);
-    } else if layout.is_narrow() && layout.ld == layout.n {
+    } else if layout.is_torch() && layout.sample() <= HALF {
         gather(rows, size, stretch, array, all);
+    } else if layout.group > 1 && !layout.is_torch() {
+        channels_last(machine, rows.len(), [layout.n, layout.group], sample, all, layout.ld);
     } else {
-        machine.pool.each_row(GATHER, layout.sample(), all, |i, out| layout.pack(sample(i), out, |x| x));
+        machine.pool.each_row(GATHER, layout.sample(), all, |i, out| out[..stretch.len()].copy_from_slice(sample(i)));
     }
 }
 

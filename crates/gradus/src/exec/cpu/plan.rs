@@ -111,13 +111,13 @@ impl Plan {
         let mut lives = lives_of(&nodes);
         let (mut part, mut blocks) = (batch, Blocks::none(&nodes, batch));
         let mut arena = Arena::new(program, &nodes, &lives, batch, part, &blocks);
-        if trains {
+        if kind == PlanKind::Fused {
             let mut size = part_of(batch, threads, arena.floats, store.numbers());
             if program.values.iter().any(|info| info.interleaved) {
                 size = size.next_multiple_of(SAMPLES * threads).min(batch);
             }
             // A shared weight's gradient adds up the whole batch for one use, then for the next.
-            if !nodes.iter().any(|n| n.adds || n.op.needs_batch()) {
+            if trains && !nodes.iter().any(|n| n.adds || n.op.needs_batch()) {
                 (part, blocks) = (size, Blocks::none(&nodes, size));
             } else if size < batch {
                 blocks = Blocks::new(program, &nodes, batch, size);
