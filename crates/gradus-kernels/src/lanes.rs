@@ -16,6 +16,15 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_first(p: *const f32, n: usize) -> Self;
     unsafe fn store(self, p: *mut f32);
     unsafe fn store_first(self, p: *mut f32, n: usize);
+    /// Whether it can take the first few numbers of both its halves.
+    const HALVES: bool = false;
+    /// The first `n` of each half, then zeros.
+    unsafe fn load_halves(p: *const f32, n: usize) -> Self {
+        unreachable!("a vector with halves, not of {n} numbers at {p:?}")
+    }
+    unsafe fn store_halves(self, p: *mut f32, n: usize) {
+        unreachable!("a vector with halves, not of {n} numbers at {p:?}")
+    }
     /// self + a·b, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -290,6 +299,12 @@ mod x86 {
         }
     }
 
+    /// The first `n` of eight lanes, twice.
+    #[inline(always)]
+    fn halves(n: usize) -> u16 {
+        0x0101 * (0xff_u16 >> (8 - n))
+    }
+
     impl Lanes for __m512 {
         const N: usize = 16;
         #[inline(always)]
@@ -316,6 +331,17 @@ mod x86 {
         unsafe fn store_first(self, p: *mut f32, n: usize) {
             // SAFETY: see `splat`; lanes that are masked are not written.
             unsafe { _mm512_mask_storeu_ps(p, (0xffff_u32 >> (16 - n)) as u16, self) }
+        }
+        const HALVES: bool = true;
+        #[inline(always)]
+        unsafe fn load_halves(p: *const f32, n: usize) -> Self {
+            // SAFETY: see `splat`; lanes that are masked are not read.
+            unsafe { _mm512_maskz_loadu_ps(halves(n), p) }
+        }
+        #[inline(always)]
+        unsafe fn store_halves(self, p: *mut f32, n: usize) {
+            // SAFETY: see `splat`; lanes that are masked are not written.
+            unsafe { _mm512_mask_storeu_ps(p, halves(n), self) }
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {

@@ -92,11 +92,11 @@ simd! {
 }
 
 simd! {
-    /// The targets of sixteen rows of `n` columns, in columns.
-    fn label_columns(n: usize, labels: &[u32; LANES], on: f32, off: f32, t: &mut [Lanes; LANES]) {
+    /// The targets of sixteen rows of `n` columns from the `first` on, in columns.
+    fn label_columns(first: usize, n: usize, labels: &[u32; LANES], on: f32, off: f32, t: &mut [Lanes; LANES]) {
         one_by_one(n, #[inline(always)] |c| {
             for r in 0..LANES {
-                t[c][r] = if labels[r] == c as u32 { on } else { off };
+                t[c][r] = if labels[r] == (first + c) as u32 { on } else { off };
             }
         });
     }
@@ -426,6 +426,96 @@ pub fn cross_entropy(
     }
 }
 
+/// Rows of up to so many registers lie in columns while their cross entropy is found, sixteen at a time; longer ones as they are.
+const MOST: usize = 4;
+
+/// Fewer of them stay as they are: most lanes would be empty.
+const FEW: usize = 3;
+
+/// Sixteen rows in columns, by registers of a row: lane r of `blocks[b][l]` is number 16·b + l of row r.
+type Blocks = [[Lanes; LANES]; MOST];
+
+/// What the chains of sixteen rows are when they have gone through all columns, folded.
+#[inline(always)]
+fn fold_blocks(blocks: &[[Lanes; LANES]], start: f32, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    let mut chains = [[start; LANES]; LANES];
+    for block in blocks {
+        for (chain, x) in chains.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
+            *chain = f(*x, *chain);
+        }
+    }
+    fold_columns(&chains, start, f)
+}
+
+simd! {
+    /// What sixteen rows of `n` columns cost, as [`cross_entropy_of_columns`]. Columns that are not there are −∞ in `x`, 0 in `t` and `e`.
+    fn cross_entropy_blocks(n: usize, factor: f32, x: &mut Blocks, t: &mut Blocks, e: &mut Blocks) -> Lanes {
+        let blocks = n.div_ceil(LANES);
+        let (x, t, e) = (&mut x[..blocks], &mut t[..blocks], &mut e[..blocks]);
+        let max = fold_blocks(x, f32::NEG_INFINITY, larger);
+        let [x, t, e] = [x, t, e].map(<[_]>::as_flattened_mut);
+        one_by_one(n, #[inline(always)] |c| {
+            for r in 0..LANES {
+                x[c][r] -= max[r];
+                e[c][r] = exp(x[c][r]);
+            }
+        });
+        let sum = fold_blocks(e.as_chunks().0, 0.0, plus);
+        let mut log_sum = sum;
+        for sum in &mut log_sum {
+            *sum = log(*sum);
+        }
+        let total = fold_blocks(t.as_chunks().0, 0.0, plus);
+        let mut costs = [[0.0; LANES]; LANES];
+        one_by_one(n, #[inline(always)] |c| {
+            let cost = &mut costs[c % LANES];
+            for r in 0..LANES {
+                let term = t[c][r].mul_add(log_sum[r] - x[c][r], cost[r]);
+                cost[r] = if t[c][r] == 0.0 { cost[r] } else { term };
+                x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
+            }
+        });
+        fold_columns(&costs, 0.0, plus)
+    }
+}
+
+/// As many rows as `out` has numbers, of more than [`LANES`] columns and at most [`MOST`] registers of them.
+#[allow(clippy::too_many_arguments)]
+fn cross_entropy_wide<const LABELS: bool>(
+    isa: Isa,
+    n: usize,
+    ld: usize,
+    x: &[f32],
+    t: &Wanted<LABELS>,
+    factor: f32,
+    excess: &mut [f32],
+    out: &mut [f32],
+) {
+    let (nothing, zeros) = ([[[f32::NEG_INFINITY; LANES]; LANES]; MOST], [[[0.0; LANES]; LANES]; MOST]);
+    let (mut xs, mut ts, mut es) = (nothing, zeros, zeros);
+    let blocks = || (0..n).step_by(LANES).map(|first| (first, LANES.min(n - first)));
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let (rows, at) = (out.len(), i * LANES * ld);
+        let mut labels = [0; LANES];
+        if LABELS {
+            labels[..rows].copy_from_slice(&t.labels[i * LANES..][..rows]);
+        }
+        for ((first, width), (xs, ts)) in blocks().zip(xs.iter_mut().zip(&mut ts)) {
+            to_columns(isa, &x[at + first..], rows, width, ld, xs);
+            if LABELS {
+                label_columns(isa, first, width, &labels, t.on, t.off, ts);
+            } else {
+                to_columns(isa, &t.numbers[at + first..], rows, width, ld, ts);
+            }
+        }
+        let costs = cross_entropy_blocks(isa, n, factor, &mut xs, &mut ts, &mut es);
+        for ((first, width), xs) in blocks().zip(&xs) {
+            to_rows(isa, xs, rows, width, ld, &mut excess[at + first..]);
+        }
+        out.copy_from_slice(&costs[..rows]);
+    }
+}
+
 /// As many rows as `out` has numbers.
 #[allow(clippy::too_many_arguments)]
 fn cross_entropy_rows<const LABELS: bool>(
@@ -443,6 +533,9 @@ fn cross_entropy_rows<const LABELS: bool>(
         3 if ld == n => return cross_entropy_narrow::<LABELS, 3>(isa, x, t, factor, excess, out),
         NARROW if ld == n => return cross_entropy_narrow::<LABELS, NARROW>(isa, x, t, factor, excess, out),
         ..=LANES => {}
+        _ if n <= MOST * LANES && out.len() >= FEW => {
+            return cross_entropy_wide(isa, n, ld, x, t, factor, excess, out);
+        }
         _ => return cross_entropy_kernel(isa, out.len(), n, ld, x, t, factor, excess, out),
     }
     let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
@@ -452,7 +545,7 @@ fn cross_entropy_rows<const LABELS: bool>(
         if LABELS {
             let (mut labels, here) = ([0; LANES], &t.labels[i * LANES..][..rows]);
             labels[..rows].copy_from_slice(here);
-            label_columns(isa, n, &labels, t.on, t.off, &mut ts);
+            label_columns(isa, 0, n, &labels, t.on, t.off, &mut ts);
         } else {
             to_columns(isa, &t.numbers[at..], rows, n, ld, &mut ts);
         }
@@ -645,7 +738,7 @@ pub fn one_hot(cpu: &Cpu, rows: usize, n: usize, ld: usize, labels: &[u32], on: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::testing::{Random, cases, everywhere, near, row, rows_near};
+    use crate::math::testing::{Random, bits, cases, everywhere, near, row, rows_near, shape_is};
 
     #[test]
     fn cross_entropy_as_defined() {
@@ -717,6 +810,44 @@ mod tests {
             });
             assert_eq!(out[0], want);
         }
+    }
+
+    #[test]
+    fn rows_in_columns_have_the_bits_of_rows() {
+        cases("cross_entropy_wide", 120, |seed| {
+            let mut random = Random::new(seed);
+            let (rows, n) = (random.size(1, 40), random.size(LANES + 1, MOST * LANES + 1));
+            let ld = n + random.size(0, 3) * random.size(0, 9);
+            shape_is(&(rows, n, ld));
+            let (mut x, numbers) = (random.rows(rows, n, ld), random.rows(rows, n, ld));
+            for (i, special) in [f32::NEG_INFINITY, f32::NAN, 80.0, -0.0, f32::INFINITY].into_iter().enumerate() {
+                let len = x.len();
+                x[i * 97 % len] = special;
+            }
+            let labels: Vec<u32> = (0..rows).map(|_| random.size(0, n) as u32).collect();
+            everywhere(|cpu| {
+                let labels = Wanted::<true> { numbers: &[], labels: &labels, on: 0.9, off: 0.1 / n as f32 };
+                let numbers = Wanted::<false> { numbers: &numbers, labels: &[], on: 0.0, off: 0.0 };
+                let [mut excess, mut wanted_excess] = [(); 2].map(|()| vec![5.0; x.len()]);
+                let [mut out, mut wanted] = [(); 2].map(|()| vec![5.0; rows]);
+                let mut same = |what: &str, run: &mut dyn FnMut([&mut [f32]; 4])| {
+                    run([&mut excess, &mut out, &mut wanted_excess, &mut wanted]);
+                    for (found, wanted) in excess.chunks(ld).zip(wanted_excess.chunks(ld)) {
+                        assert_eq!(bits(&found[..n]), bits(&wanted[..n]), "{what}");
+                    }
+                    assert_eq!(bits(&out), bits(&wanted), "{what}");
+                };
+                same("labels", &mut |[excess, out, wanted_excess, wanted]| {
+                    cross_entropy_wide(cpu.isa, n, ld, &x, &labels, 0.25, excess, out);
+                    cross_entropy_kernel(cpu.isa, rows, n, ld, &x, &labels, 0.25, wanted_excess, wanted);
+                });
+                same("numbers", &mut |[excess, out, wanted_excess, wanted]| {
+                    cross_entropy_wide(cpu.isa, n, ld, &x, &numbers, 0.25, excess, out);
+                    cross_entropy_kernel(cpu.isa, rows, n, ld, &x, &numbers, 0.25, wanted_excess, wanted);
+                });
+                [excess, out]
+            });
+        });
     }
 
     #[test]

@@ -172,8 +172,8 @@ pub(crate) trait TileRows: Copy {
     /// The number of row `i`. Places past the last are asked for, but not read.
     fn a(&self, i: usize, place: Self::Place) -> *const f32;
     fn c(&self, i: usize) -> *mut f32;
-    /// Whether rows of `n` numbers of the output follow each other without a gap.
-    fn gapless(&self, n: usize) -> bool;
+    /// How far the rows of the output are apart, where they are all as far.
+    fn step(&self) -> Option<usize>;
 }
 
 /// Rows an equal distance apart.
@@ -207,8 +207,8 @@ impl<const ONE_RUN: bool> TileRows for Regular<ONE_RUN> {
         self.c.wrapping_add(i * self.c_step)
     }
     #[inline(always)]
-    fn gapless(&self, n: usize) -> bool {
-        self.c_step == n
+    fn step(&self) -> Option<usize> {
+        Some(self.c_step)
     }
 }
 
@@ -242,8 +242,8 @@ impl TileRows for BelowSums {
         if i == 0 { self.sums } else { self.rows.c(i - 1) }
     }
     #[inline(always)]
-    fn gapless(&self, _: usize) -> bool {
-        false
+    fn step(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -297,8 +297,8 @@ impl TileRows for Anywhere {
         self.c[i]
     }
     #[inline(always)]
-    fn gapless(&self, _: usize) -> bool {
-        false
+    fn step(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -536,6 +536,45 @@ unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
     }
 }
 
+/// Which numbers of a vector are meant.
+#[derive(Clone, Copy)]
+enum Part {
+    All,
+    First(usize),
+    /// So many of each half.
+    Halves(usize),
+}
+
+impl Part {
+    /// # Safety
+    /// As [`Lanes`] says.
+    #[inline(always)]
+    unsafe fn load<V: Lanes>(self, p: *const f32) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Part::All => V::load(p),
+                Part::First(n) => V::load_first(p, n),
+                Part::Halves(n) => V::load_halves(p, n),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Lanes`] says.
+    #[inline(always)]
+    unsafe fn store<V: Lanes>(self, p: *mut f32, x: V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Part::All => x.store(p),
+                Part::First(n) => x.store_first(p, n),
+                Part::Halves(n) => x.store_halves(p, n),
+            }
+        }
+    }
+}
+
 /// A function of every number of the output and another, which `beside` finds.
 ///
 /// # Safety
@@ -546,19 +585,25 @@ unsafe fn each<V: Lanes>(
     beside: impl Fn(*const f32) -> *const f32,
     f: impl Fn(f32, f32) -> f32,
 ) {
-    let (m, n) = if t.rows.gapless(t.n) { (1, t.m * t.n) } else { (t.m, t.n) }; // as one row
-    for row in (0..m).map(|i| t.rows.c(i)) {
+    let step = t.rows.step();
+    let (m, n) = if step == Some(t.n) { (1, t.m * t.n) } else { (t.m, t.n) }; // as one row
+    let in_pairs = if V::HALVES && step == Some(V::N / 2) && m > 1 { m / 2 * 2 } else { 0 };
+    let mut i = 0;
+    while i < m {
+        let two = i < in_pairs;
+        let row = t.rows.c(i);
         for j in (0..n).step_by(V::N) {
             let (p, left) = (row.wrapping_add(j), n - j);
-            // SAFETY: numbers of a row of the output below `n`, and those beside them.
-            unsafe {
-                if left >= V::N {
-                    V::load(p).both(V::load(beside(p)), &f).store(p);
-                } else {
-                    V::load_first(p, left).both(V::load_first(beside(p), left), &f).store_first(p, left);
-                }
-            }
+            let part = match (two, left >= V::N) {
+                (true, _) => Part::Halves(n),
+                (_, true) => Part::All,
+                _ => Part::First(left),
+            };
+            // SAFETY: numbers of a row of the output below `n`, or of two that are in one half of the vector each, and those beside
+            // them.
+            unsafe { part.store(p, V::both(part.load(p), part.load(beside(p)), &f)) };
         }
+        i += 1 + usize::from(two);
     }
 }
 

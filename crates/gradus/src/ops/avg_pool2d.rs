@@ -9,7 +9,7 @@
 
 use gradus_kernels::pooling;
 
-use super::{Alike, Case, Cost, Op, Window};
+use super::{Case, Cost, Op, Window};
 use crate::exec::cpu::Lower;
 use crate::program::{Emit, Value};
 
@@ -51,10 +51,6 @@ impl Op for AvgPool2d {
         format!("{} = avg_pool2d({}, {kh}x{kw}{})", w[0], r[0], self.window)
     }
 
-    fn alike(&self) -> Alike {
-        Alike::Sides
-    }
-
     fn cost(&self, case: &Case) -> Cost {
         Cost { flops: flops(self.window, case.write_len(0)), bytes: case.bytes() }
     }
@@ -92,10 +88,6 @@ impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let (kh, kw) = self.window.kernel;
         format!("{} = avg_pool2d_grad({}, {kh}x{kw}{})", w[0], r[0], self.window)
-    }
-
-    fn alike(&self) -> Alike {
-        Alike::Sides
     }
 
     fn cost(&self, case: &Case) -> Cost {

@@ -19,7 +19,7 @@ use gradus_kernels::pointwise::Finish;
 use gradus_kernels::sums::sum_rows;
 
 use super::conv2d_pooled::{Pooled, PooledGrad};
-use super::{Alike, Case, Cost, Map, Op, Window};
+use super::{Case, Cost, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower, lanes, layout};
 use crate::program::{Emit, Value};
 
@@ -104,10 +104,6 @@ impl Op for Conv2d {
         format!("{} = {}", w[0], super::map::wrap(self.map, &sum))
     }
 
-    fn alike(&self) -> Alike {
-        Alike::None
-    }
-
     fn cost(&self, case: &Case) -> Cost {
         self.sizes(case).cost(case)
     }
@@ -168,12 +164,13 @@ fn by_image(w: Layout) -> bool {
 }
 
 /// Images of fewer channels than a tile has rows get their border in memory, where there is one: tiles go across taps then.
+/// Interleaved ones do with any number of channels.
 const FEW: usize = 12;
 
 /// Numbers of such an image, or 0.
-pub(super) fn bordered(window: &Window, x: &[usize]) -> usize {
+pub(super) fn bordered(window: &Window, x: &[usize], interleaved: bool) -> usize {
     let Window { kernel, padding, .. } = *window;
-    if x[0] < FEW && padding != (0, 0) && padding.0 < kernel.0 && padding.1 < kernel.1 {
+    if (interleaved || x[0] < FEW) && padding != (0, 0) && padding.0 < kernel.0 && padding.1 < kernel.1 {
         x[0] * (x[1] + 2 * padding.0) * (x[2] + 2 * padding.1)
     } else {
         0
@@ -186,7 +183,7 @@ pub(super) fn bordered(window: &Window, x: &[usize]) -> usize {
 pub(super) fn with_border(l: &mut Lower<'_>, conv: Conv, window: &Window, rest: usize) -> (Span, Conv, Span) {
     let (x, scratch) = (l.read(0), l.scratch());
     let layout = x.layout;
-    let each = layout.together * bordered(window, l.read_dims(0));
+    let each = layout.together * bordered(window, l.read_dims(0), layout.together > 1);
     if each == 0 {
         return (x.span, conv, scratch);
     }
@@ -228,10 +225,6 @@ impl Op for WeightGrad {
         format!("{} += conv2d_weight_grad({}, {}{})", w[0], r[0], r[1], self.window)
     }
 
-    fn alike(&self) -> Alike {
-        Alike::None
-    }
-
     fn cost(&self, case: &Case) -> Cost {
         self.sizes(case).cost(case)
     }
@@ -246,11 +239,11 @@ impl Op for WeightGrad {
     fn scratch(&self, case: &Case) -> usize {
         let (x, dw) = (layout(case.reads[0]), layout(case.writes[0]));
         if x.together > 1 {
-            let of_block = bordered(&self.window, &case.reads[0].dims) + dw.group * dw.n;
+            let of_block = bordered(&self.window, &case.reads[0].dims, true) + dw.group * dw.n;
             return x.blocks(case.batch()) * x.together * of_block;
         }
         let partials = if by_image(dw) { dw.sample() } else { 0 };
-        case.batch() * (bordered(&self.window, &case.reads[0].dims) + partials)
+        case.batch() * (bordered(&self.window, &case.reads[0].dims, false) + partials)
     }
 
     fn columns(&self, case: &Case) -> usize {
@@ -258,7 +251,7 @@ impl Op for WeightGrad {
     }
 
     fn interleaves(&self, case: &Case) -> bool {
-        self.window.padding == (0, 0) || bordered(&self.window, &case.reads[0].dims) > 0
+        self.window.padding == (0, 0) || bordered(&self.window, &case.reads[0].dims, true) > 0
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -311,10 +304,6 @@ impl Op for InputGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let after = super::map::times_derivative(self.map, r.get(2));
         format!("{} = conv2d_input_grad({}, {}{}){after}", w[0], r[0], r[1], self.window)
-    }
-
-    fn alike(&self) -> Alike {
-        Alike::None
     }
 
     fn cost(&self, case: &Case) -> Cost {

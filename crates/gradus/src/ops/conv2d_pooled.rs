@@ -9,7 +9,7 @@ use gradus_kernels::sums::sum_rows;
 
 use super::conv2d::{Conv2d, Sizes, WeightGrad, bordered, of_bordered, with_border};
 use super::sum::SumGrad;
-use super::{Alike, Case, Cost, Op, Window, max_pool2d};
+use super::{Case, Cost, Op, Window, max_pool2d};
 use crate::exec::cpu::{Layout, Lower, Run, layout};
 use crate::program::Info;
 
@@ -41,10 +41,6 @@ impl Op for Pooled {
         let conv = self.conv.line(r, &[""]);
         let (kh, kw) = self.pool.kernel;
         format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], conv.trim_start_matches(" = "), self.pool)
-    }
-
-    fn alike(&self) -> Alike {
-        Alike::None
     }
 
     fn cost(&self, case: &Case) -> Cost {
@@ -104,7 +100,7 @@ impl PooledGrad {
     pub fn new(conv: WeightGrad, pool: Window, relu: bool, first: &Case, second: &Case) -> Option<PooledGrad> {
         let [x, between, dw, dy] = [second.reads[0], second.reads[1], second.writes[0], first.reads[0]];
         let kernel = conv.sizes(second).kernel(layout(x), layout(dw), layout(between));
-        let has_border = bordered(&conv.window, &x.dims) > 0;
+        let has_border = bordered(&conv.window, &x.dims, false) > 0;
         let kernel = if has_border { of_bordered(kernel, kernel.ci) } else { kernel };
         let windows = pool.pooling(&between.dims, layout(between), layout(dy));
         can_pool_grad(&kernel, &windows).then(|| PooledGrad { conv, pool, relu, between: between.clone() })
@@ -129,10 +125,6 @@ impl Op for PooledGrad {
         self.conv.line(&[r[0], &dy], &w[..1]) + &bias
     }
 
-    fn alike(&self) -> Alike {
-        Alike::None
-    }
-
     fn cost(&self, case: &Case) -> Cost {
         let [conv, sums] = self.inner(case);
         let sums = if case.writes.len() > 1 { SumGrad.cost(&sums).flops } else { 0 };
@@ -152,7 +144,7 @@ impl Op for PooledGrad {
 
     fn scratch(&self, case: &Case) -> usize {
         let dw = layout(case.writes[0]);
-        case.batch() * (bordered(&self.conv.window, &case.reads[0].dims) + dw.sample() + dw.ld)
+        case.batch() * (bordered(&self.conv.window, &case.reads[0].dims, false) + dw.sample() + dw.ld)
     }
 
     fn lower(&self, l: &mut Lower<'_>) {

@@ -7,7 +7,7 @@
 
 use gradus_kernels::pooling;
 
-use super::{Alike, Case, Cost, Kind, Map, Op, Window};
+use super::{Case, Cost, Kind, Map, Op, Window};
 use crate::exec::cpu::{Layout, Lower};
 use crate::program::{Emit, Info, Value};
 
@@ -76,10 +76,6 @@ impl Op for MaxPool2d {
         format!("{}, {} = max_pool2d({}, {kh}x{kw}{})", w[0], w[1], r[0], self.window)
     }
 
-    fn alike(&self) -> Alike {
-        Alike::Sides
-    }
-
     fn cost(&self, case: &Case) -> Cost {
         case.pointwise((self.window.kernel.0 * self.window.kernel.1) as u64)
     }
@@ -126,10 +122,6 @@ impl Op for Grad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let put_back = format!("{} = {} put back at {}", w[0], r[0], r[1]);
         if self.relu { format!("{put_back} ∗ [{} > 0]", r[2]) } else { put_back }
-    }
-
-    fn alike(&self) -> Alike {
-        Alike::Sides
     }
 
     fn cost(&self, case: &Case) -> Cost {

@@ -60,11 +60,6 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Which of the images among its operands must lie alike: all, unless it says otherwise, as for a function of every number.
-    fn alike(&self) -> Alike {
-        Alike::All
-    }
-
     /// Whether it takes its images interleaved too ([`Layout::together`](crate::exec::cpu::Layout::together)).
     fn interleaves(&self, _case: &Case) -> bool {
         false
@@ -222,17 +217,6 @@ pub enum LossKind {
     Difference(Difference),
     /// The cross entropy of a softmax.
     CrossEntropy,
-}
-
-/// Which images of an op must lie in memory alike, pixel for pixel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alike {
-    /// All that it reads and writes.
-    All,
-    /// Those that it reads, and those that it writes.
-    Sides,
-    /// None.
-    None,
 }
 
 /// One run of an op: its shapes and the step it belongs to.

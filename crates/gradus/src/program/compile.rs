@@ -6,7 +6,6 @@ use indexmap::IndexMap;
 use super::{Emit, Phase, Program, Source, Value};
 use crate::layers::Back;
 use crate::net::{Feed, Graph, Join};
-use crate::ops::Alike;
 
 /// What a program is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,31 +282,5 @@ fn finish(e: Emit<'_>, graph: &Graph, buffers: bool) -> Program {
         }
     }
     program.nodes = kept;
-    link_to_inputs(&mut program);
     program
-}
-
-/// Marks the images that ops want to lie as an input does.
-fn link_to_inputs(program: &mut Program) {
-    let Program { nodes, values, .. } = program;
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for node in &*nodes {
-            let sides = [&node.reads[..], &node.writes];
-            let groups = match node.op.alike() {
-                Alike::All => vec![sides.concat()],
-                Alike::Sides => sides.map(<[Value]>::to_vec).to_vec(),
-                Alike::None => Vec::new(),
-            };
-            for mut images in groups {
-                images.retain(|v| values[v.index()].is_image());
-                if images.iter().any(|v| values[v.index()].like_input) {
-                    for v in images {
-                        changed |= !std::mem::replace(&mut values[v.index()].like_input, true);
-                    }
-                }
-            }
-        }
-    }
 }

@@ -173,7 +173,6 @@ impl<'g> Emit<'g> {
             batched,
             ints,
             source,
-            like_input: matches!(source, Source::Input(_)),
             interleaved: false,
         });
         Value(self.program.values.len() as u32 - 1)

@@ -67,9 +67,6 @@ pub struct Info {
     pub ints: bool,
     /// Where it comes from.
     pub source: Source,
-    /// Whether it lies in memory as an input does: it is one, or ops link it to one that want their operands alike
-    /// ([`Op::alike`]).
-    pub like_input: bool,
     /// Whether the samples of these images lie interleaved: a plan says so, a program does not.
     pub interleaved: bool,
 }

@@ -2,8 +2,8 @@
 //!
 //! Everything is rows of `n` numbers, `ld` apart. A sample vector (F) is one row. A sample image (C, H, W) is H·W rows of C
 //! (channels innermost). A weight (O, I) is I rows of O, a kernel (O, I, kH, kW) is kH·kW·I rows of O: outputs lie along the
-//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, pixels of a
-//! few channels to half of one, those of data and sample vectors of a few numbers not at all; long rows never lie a large power of
+//! lanes. Few outputs would leave most lanes empty: their weight is O rows of I. Rows are padded to whole registers, pixels of five to
+//! eight channels to half of one, those of fewer and sample vectors of a few numbers not at all; long rows never lie a large power of
 //! two apart.
 //! Images may lie interleaved instead (`interleave.rs`): sixteen samples together, H·W rows of C vectors of sixteen.
 //! Any other shape is one row in torch's order. Positions within an image lie as its numbers do; labels without padding.
@@ -15,7 +15,7 @@ use crate::program::Info;
 /// Numbers in the widest vector register.
 pub const LANES: usize = 16;
 
-/// Data of so many channels lie without padding, as they come.
+/// Pixels of so few channels lie without padding: functions of them would leave most lanes empty.
 const FEW: usize = 4;
 
 /// Half a register.
@@ -40,11 +40,13 @@ pub fn lanes(n: usize) -> usize {
 }
 
 /// The distance between pixels of `channels`.
-fn pixel(channels: usize, like_input: bool) -> usize {
-    match channels {
-        ..=FEW if like_input => channels,
-        ..=HALF => HALF,
-        _ => lanes(channels),
+fn pixel(channels: usize) -> usize {
+    if channels > HALF {
+        lanes(channels)
+    } else if channels > FEW {
+        HALF
+    } else {
+        channels
     }
 }
 
@@ -79,7 +81,7 @@ pub fn layout(info: &Info) -> Layout {
         return Layout { group: outputs, n: inputs, ld: lanes(inputs), inner: outputs, turned: true, together: 1 };
     }
     let (n, inner, outer, ld) = match (info.ints, info.batched, d.len()) {
-        (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0], info.like_input)),
+        (_, true, 3) => (d[0], 1, d[1] * d[2], pixel(d[0])),
         (true, ..) => (d.iter().product(), 1, 1, d.iter().product()),
         // So that functions of every number fill the lanes.
         (_, true, 1) if d[0] <= HALF => (d[0], 1, 1, d[0]),
@@ -222,7 +224,6 @@ mod tests {
                 batched,
                 ints: false,
                 source: Source::Op,
-                like_input: false,
                 interleaved: false,
             };
             let l = layout(&info);
@@ -244,7 +245,6 @@ mod tests {
             batched: false,
             ints: false,
             source: Source::Op,
-            like_input: false,
             interleaved: false,
         };
         let l = layout(&info);

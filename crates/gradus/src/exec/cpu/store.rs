@@ -29,7 +29,6 @@ fn stored(dims: &[usize]) -> Layout {
         batched: false,
         ints: false,
         source: Source::Op,
-        like_input: false,
         interleaved: false,
     })
 }
