@@ -15,8 +15,12 @@ const HALVES: f64 = 1.25;
 const WHOLE: f64 = 1.0;
 const ACROSS: f64 = 1.15;
 
-/// With more channels, images leave the caches before they have been used again.
-const MOST_CHANNELS: usize = 32;
+/// Where each of sixteen samples has a sum of its own, as gradients of weights do, it takes as long as so many terms more.
+const SUM: f64 = 20.0;
+
+/// Images of so many numbers and more channels leave the caches before they have been used again.
+const MANY_CHANNELS: usize = 32;
+const LARGE: usize = 1 << 15;
 
 /// Lanes for each channel of `channels`, times what each takes.
 fn along_channels(channels: usize) -> f64 {
@@ -54,11 +58,15 @@ pub(super) fn interleaved(program: &Program, batch: usize) -> Option<Program> {
         let case = node.case(program, Step::of(batch));
         let Some(i) = images(&node.reads).into_iter().chain(images(&node.writes)).next() else { continue };
         let channels = node.op.columns(&case);
-        if !node.op.interleaves(&case) || channels > MOST_CHANNELS {
+        let images = || images(&node.reads).into_iter().chain(images(&node.writes)).map(|i| &values[i]);
+        if !node.op.interleaves(&case) || (channels > MANY_CHANNELS && images().any(|image| image.len(1) > LARGE)) {
             saves[of[i]] = f64::NEG_INFINITY;
         } else if channels > 0 && batch > 0 {
             let flops = node.op.cost(&case).flops as f64;
-            saves[of[i]] += flops * (along_channels(channels) - along_samples(batch));
+            let gradient = !node.writes.iter().any(|v| values[v.index()].batched);
+            let terms = images().map(|image| image.dims[1] * image.dims[2]).min().unwrap_or(1);
+            let across = along_samples(batch) * if gradient { 1.0 + SUM / terms.max(1) as f64 } else { 1.0 };
+            saves[of[i]] += flops * (along_channels(channels) - across);
         }
     }
     let ends = program.outputs.values().chain(program.input_grads.values()).chain(&program.output_grad);
