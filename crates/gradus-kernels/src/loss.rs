@@ -411,14 +411,14 @@ pub fn cross_entropy(
     match t {
         Targets::Numbers(t) => {
             let arrays = (x, Read(&t[..end], ld), excess, out);
-            cpu.pool.split_rows(EFFORT, rows, 1, arrays, |_, (x, numbers, excess, out)| {
+            cpu.pool.split_rows(EFFORT, rows, FEW, arrays, |_, (x, numbers, excess, out)| {
                 let t = Wanted::<false> { numbers, labels: &[], on: 0.0, off: 0.0 };
                 cross_entropy_rows(cpu.isa, n, ld, x, &t, factor, excess, out);
             });
         }
         Targets::Labels { labels, on, off } => {
             let arrays = (x, Read(&labels[..rows], 1), excess, out);
-            cpu.pool.split_rows(EFFORT, rows, 1, arrays, |_, (x, labels, excess, out)| {
+            cpu.pool.split_rows(EFFORT, rows, FEW, arrays, |_, (x, labels, excess, out)| {
                 let t = Wanted::<true> { numbers: &[], labels, on, off };
                 cross_entropy_rows(cpu.isa, n, ld, x, &t, factor, excess, out);
             });
@@ -429,7 +429,7 @@ pub fn cross_entropy(
 /// Rows of up to so many registers lie in columns while their cross entropy is found, sixteen at a time; longer ones as they are.
 const MOST: usize = 4;
 
-/// Fewer of them stay as they are: most lanes would be empty.
+/// Fewer of them stay as they are: most lanes would be empty. No thread has fewer where there are more.
 const FEW: usize = 3;
 
 /// Sixteen rows in columns, by registers of a row: lane r of `blocks[b][l]` is number 16·b + l of row r.

@@ -572,6 +572,38 @@ fn predictions_of_any_number_are_the_same_bits() {
 }
 
 #[test]
+fn predictions_in_blocks_are_the_same_bits() {
+    for layers in [
+        // Along channels and interleaved; with an op that is of no sample between two of samples.
+        &["Conv2d 33 3 padding=1", "BatchNorm2d", "LeakyReLU", "MaxPool2d 2", "Conv2d 48 3", "BatchNorm2d", "Tanh"][..],
+        &["Conv2d 24 5", "ReLU", "Conv2d 5 3 padding=1", "Sigmoid", "Conv2d 24 3", "AvgPool2d 2"],
+    ] {
+        let (graph, data) = digit_net(&[layers, &["Flatten", "Linear 10"]].concat(), "CrossEntropyLoss", 50);
+        let roots = Roots::Infer { outputs: Vec::new(), losses: true };
+        let of = |batch| {
+            let program = Arc::new(compile(&graph, &roots));
+            Plan::new(program, &StoreLayout::new(&graph, 0), batch, 1, PlanKind::Fused).describe()
+        };
+        assert!(of(50).contains("at a time") && !of(1).contains("at a time"), "{}", of(50));
+        let mut net = on(&graph, Isa::detect(), 1);
+        let model = Model::from_file(net.to_file(&IndexMap::new()), &Registry::new()).unwrap();
+        let samples = data.inputs[0].as_slice().unwrap();
+        let mut one = model.session(1);
+        let one_by_one = samples.chunks(784).flat_map(|x| one.predict_prepared(x).unwrap().to_vec());
+        let want: Vec<f32> = one_by_one.collect();
+        for count in [50, 49, 7, 2] {
+            let found = model.session(50).predict_prepared(&samples[..count * 784]).unwrap().to_vec();
+            assert_eq!(found, want[..count * 10], "{count} samples: {layers:?}");
+        }
+        assert_eq!(net.predict(&data.all()).unwrap().to_vec(), want, "{layers:?}");
+        // With more threads blocks are larger.
+        let losses = [1, 2, 3].map(|threads| on(&graph, Isa::detect(), threads).evaluate(&data).unwrap());
+        assert_eq!(losses[1], losses[0], "{layers:?}");
+        assert_eq!(losses[2], losses[0], "{layers:?}");
+    }
+}
+
+#[test]
 fn augmented_training_gives_the_same_bits_in_every_way() {
     let (graph, data) = (pair_graph("net2_digits"), pairs(23, 2).train);
     let augment: Vec<Spec> = [
