@@ -30,7 +30,7 @@ use gradus_kernels::{Buffer, peak};
 use indexmap::IndexMap;
 use ndarray::ArrayD;
 
-/// Input, layers, batch, optimiser.
+/// Input, layers, batch (b) or samples of a prediction (p), optimiser.
 const CASES: &[&str] = &[
     // Widths and batches of small networks.
     "2 | Linear 1,Tanh,Linear 1,Tanh,Linear 2 | b20",
@@ -48,6 +48,7 @@ const CASES: &[&str] = &[
     // Digits without convolutions.
     "784 | Linear 1,ReLU,Linear 1,ReLU,Linear 10 | b50",
     "784 | Linear 10 | b64",
+    "100 | Linear 64,ReLU,Linear 26 | b128",
     "784 | Linear 100,ReLU,Linear 100,ReLU,Linear 10 | b1",
     "784 | Linear 300,ReLU,Linear 100,ReLU,Linear 10 | b64",
     "784 | Linear 300,BatchNorm1d,ReLU,Linear 100,BatchNorm1d,ReLU,Linear 10 | b64 | Adam lr=0.001",
@@ -64,9 +65,15 @@ const CASES: &[&str] = &[
     "3x32x32 | Conv2d 32 3,BatchNorm2d,ReLU,MaxPool2d 2,Conv2d 64 3,BatchNorm2d,ReLU,MaxPool2d 2,Flatten,Linear 10 | b64",
     "3x32x32 | Conv2d 16 3 padding=1 stride=2,BatchNorm2d,ReLU,Conv2d 32 3 padding=1 stride=2,BatchNorm2d,ReLU,Flatten,Linear 10 | b64 | Adam lr=0.001",
     "1x28x28 | Conv2d 16 3,BatchNorm2d,ReLU,MaxPool2d 2,Conv2d 32 3,BatchNorm2d,ReLU,MaxPool2d 2,Flatten,Linear 10 | b1000",
+    "1x28x28 | Conv2d 20 3 padding=1,ReLU,Conv2d 4 3 padding=1,ReLU,Flatten,Linear 10 | b64",
+    "16x12x12 | Conv2d 16 2 stride=3,Tanh,Conv2d 20 4,ReLU,Flatten,Linear 2 | b32",
     "16x16x16 | Conv2d 64 1,ReLU,Conv2d 64 1,ReLU,AvgPool2d 4,Flatten,Linear 10 | b32",
     "16x14x14 | Conv2d 16 3 padding=1,ReLU,Conv2d 16 3 padding=1,ReLU,Flatten,Linear 10 | b3",
     "64x8x8 | Conv2d 128 3 padding=1,ReLU,Conv2d 128 3 padding=1,ReLU,Flatten,Linear 10 | b16",
+    // Predictions.
+    "33 | Linear 16,ReLU,Linear 26 | p1000",
+    "1x28x28 | Conv2d 6 5 padding=2,Tanh,AvgPool2d 2,Conv2d 16 5,Tanh,AvgPool2d 2,Flatten,Linear 120,Tanh,Linear 84,Tanh,Linear 10 | p1",
+    "1x28x28 | Conv2d 33 3 padding=1,BatchNorm2d,LeakyReLU,MaxPool2d 2,Flatten,Linear 10 | p1000",
 ];
 
 /// Times of a case: the best microseconds of a step or a prediction, its floating-point operations, and the microseconds that moving
@@ -160,7 +167,7 @@ fn parse(case: &str) -> (Graph, Dataset, usize, &str) {
     let shape: Vec<usize> = shape.split('x').map(number).collect();
     let layers: Vec<&str> = layers.split(',').map(str::trim).collect();
     let classes = number(layers[layers.len() - 1].rsplit(' ').next().unwrap_or_default());
-    let batch = number(batch.trim_start_matches('b'));
+    let batch = number(batch.trim_start_matches(['b', 'p']));
     let samples = (4 * batch).max(1000.min(40 * batch));
     let mut stream = Seed(3).key("others").stream();
     let x = ArrayD::from_shape_simple_fn([&[samples], &shape[..]].concat(), || 2.0 * stream.uniform_f32() - 1.0);
@@ -212,7 +219,9 @@ fn main() {
     listed.sort_by(|a, b| a.0.total_cmp(&b.0));
     for case in cases {
         let (graph, data, batch, optimizer) = parse(case);
-        let (step, peak) = (step(&graph, &data, batch, optimizer), peak());
+        let predicts = case.split('|').any(|part| part.trim().starts_with('p'));
+        let step = if predicts { prediction(&graph, &data, batch) } else { step(&graph, &data, batch, optimizer) };
+        let peak = peak();
         let further = expected(&listed, step.flops) / step.share(peak);
         let mark = if further <= 2.0 { ' ' } else { '!' };
         show(&step, peak, &format!("{further:.2}{mark}"), case);
