@@ -18,7 +18,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store_first(self, p: *mut f32, n: usize);
     /// Whether it can take the first few numbers of both its halves.
     const HALVES: bool = false;
-    /// The first `n` of each half, then zeros.
+    /// The first `n` of each half, each followed by zeros.
     unsafe fn load_halves(p: *const f32, n: usize) -> Self {
         unreachable!("a vector with halves, not of {n} numbers at {p:?}")
     }
@@ -52,6 +52,45 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
+/// Which numbers of a vector are meant.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    All,
+    First(usize),
+    /// So many of each half.
+    Halves(usize),
+}
+
+impl Part {
+    /// # Safety
+    /// As [`Lanes`] says.
+    #[inline(always)]
+    pub(crate) unsafe fn load<V: Lanes>(self, p: *const f32) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Part::All => V::load(p),
+                Part::First(n) => V::load_first(p, n),
+                Part::Halves(n) => V::load_halves(p, n),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Lanes`] says.
+    #[inline(always)]
+    pub(crate) unsafe fn store<V: Lanes>(self, p: *mut f32, v: V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Part::All => v.store(p),
+                Part::First(n) => v.store_first(p, n),
+                Part::Halves(n) => v.store_halves(p, n),
+            }
+        }
+    }
+}
+
 /// Does something with every vector of `n` numbers: from which number on it is, and how many of it are there if not all.
 ///
 /// # Safety
@@ -60,10 +99,10 @@ pub(crate) trait Lanes: Copy {
 pub(crate) unsafe fn each_vector<V: Lanes>(n: usize, f: impl Fn(Numbers)) {
     let whole = n / V::N * V::N;
     for first in (0..whole).step_by(V::N) {
-        f(Numbers { first, left: None });
+        f(Numbers { first, part: Part::All });
     }
     if whole < n {
-        f(Numbers { first: whole, left: Some(n - whole) });
+        f(Numbers { first: whole, part: Part::First(n - whole) });
     }
 }
 
@@ -71,7 +110,7 @@ pub(crate) unsafe fn each_vector<V: Lanes>(n: usize, f: impl Fn(Numbers)) {
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
     first: usize,
-    left: Option<usize>,
+    part: Part,
 }
 
 impl Numbers {
@@ -79,18 +118,16 @@ impl Numbers {
     /// They are in the array `x`.
     #[inline(always)]
     pub(crate) unsafe fn load<V: Lanes>(self, x: *const f32) -> V {
-        let x = x.wrapping_add(self.first);
         // SAFETY: the caller's promise.
-        unsafe { if let Some(left) = self.left { V::load_first(x, left) } else { V::load(x) } }
+        unsafe { self.part.load(x.wrapping_add(self.first)) }
     }
 
     /// # Safety
     /// They are in the array `x`.
     #[inline(always)]
     pub(crate) unsafe fn store<V: Lanes>(self, x: *mut f32, v: V) {
-        let x = x.wrapping_add(self.first);
         // SAFETY: the caller's promise.
-        unsafe { if let Some(left) = self.left { v.store_first(x, left) } else { v.store(x) } }
+        unsafe { self.part.store(x.wrapping_add(self.first), v) }
     }
 }
 

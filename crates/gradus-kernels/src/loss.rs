@@ -102,56 +102,32 @@ simd! {
     }
 }
 
-/// What sixteen rows of `n` columns cost, which lie in `N` columns: of `x` with −∞ where there is nothing, of `t` with 0. `x` becomes the
-/// excess of their softmax times `factor`.
+/// What sixteen rows of `N` ≤ [`NARROW`] numbers cost, which lie in columns: they stay in registers. `x` becomes the excess of their
+/// softmax times `factor`.
 #[inline(always)]
-fn cross_entropy_of_columns<const N: usize>(n: usize, factor: f32, x: &mut [Lanes; N], t: &mut [Lanes; N]) -> Lanes {
-    /// Those of which the compiler knows how many they are stay in registers.
-    #[inline(always)]
-    fn each<const N: usize>(n: usize, mut f: impl FnMut(usize)) {
-        if N > NARROW {
-            return one_by_one(n, f);
-        }
-        for c in 0..N {
-            f(c);
-        }
-    }
+fn cross_entropy_of_columns<const N: usize>(factor: f32, x: &mut [Lanes; N], t: &mut [Lanes; N]) -> Lanes {
     let max = fold_columns(x, f32::NEG_INFINITY, larger);
     let mut e = [[0.0; LANES]; N];
-    each::<N>(
-        n,
-        #[inline(always)]
-        |c| {
-            for r in 0..LANES {
-                x[c][r] -= max[r];
-                e[c][r] = exp(x[c][r]);
-            }
-        },
-    );
+    for c in 0..N {
+        for r in 0..LANES {
+            x[c][r] -= max[r];
+            e[c][r] = exp(x[c][r]);
+        }
+    }
     let sum = fold_columns(&e, 0.0, plus);
     let mut log_sum = sum;
     for sum in &mut log_sum {
         *sum = log(*sum);
     }
     let total = fold_columns(t, 0.0, plus);
-    each::<N>(
-        n,
-        #[inline(always)]
-        |c| {
-            for r in 0..LANES {
-                let term = t[c][r].mul_add(log_sum[r] - x[c][r], 0.0);
-                x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
-                t[c][r] = if t[c][r] == 0.0 { 0.0 } else { term };
-            }
-        },
-    );
-    fold_columns(t, 0.0, plus)
-}
-
-simd! {
-    fn cross_entropy_columns(n: usize, factor: f32, x: &mut [Lanes; LANES], t: &mut [Lanes; LANES]) -> Lanes {
-        cross_entropy_of_columns(n, factor, x, t)
+    for c in 0..N {
+        for r in 0..LANES {
+            let term = t[c][r].mul_add(log_sum[r] - x[c][r], 0.0);
+            x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
+            t[c][r] = if t[c][r] == 0.0 { 0.0 } else { term };
+        }
     }
+    fold_columns(t, 0.0, plus)
 }
 
 /// Sixteen rows of `N` ≤ [`NARROW`] columns without padding.
@@ -174,7 +150,7 @@ fn cross_entropy_of_rows<const LABELS: bool, const N: usize>(
     } else {
         t = turned(numbers, 0.0);
     }
-    *out = cross_entropy_of_columns(N, factor, &mut x, &mut t);
+    *out = cross_entropy_of_columns(factor, &mut x, &mut t);
     *excess = turned(&x, 0.0);
 }
 
@@ -429,15 +405,18 @@ pub fn cross_entropy(
 /// Rows of up to so many registers lie in columns while their cross entropy is found, sixteen at a time; longer ones as they are.
 const MOST: usize = 4;
 
-/// Fewer of them stay as they are: most lanes would be empty. No thread has fewer where there are more.
+/// Fewer rows of more than a register stay as they are: most lanes would be empty. No thread has fewer where there are more.
 const FEW: usize = 3;
 
-/// Sixteen rows in columns, by registers of a row: lane r of `blocks[b][l]` is number 16·b + l of row r.
-type Blocks = [[Lanes; LANES]; MOST];
+/// Sixteen rows of `B` registers in columns: lane r of `blocks[b][l]` is number 16·b + l of row r.
+type Blocks<const B: usize> = [[Lanes; LANES]; B];
 
 /// What the chains of sixteen rows are when they have gone through all columns, folded.
 #[inline(always)]
-fn fold_blocks(blocks: &[[Lanes; LANES]], start: f32, f: impl Fn(f32, f32) -> f32) -> Lanes {
+fn fold_blocks<const B: usize>(blocks: &Blocks<B>, start: f32, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    if B == 1 {
+        return fold_columns(&blocks[0], start, f);
+    }
     let mut chains = [[start; LANES]; LANES];
     for block in blocks {
         for (chain, x) in chains.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
@@ -449,39 +428,40 @@ fn fold_blocks(blocks: &[[Lanes; LANES]], start: f32, f: impl Fn(f32, f32) -> f3
 
 simd! {
     /// What sixteen rows of `n` columns cost, as [`cross_entropy_of_columns`]. Columns that are not there are −∞ in `x`, 0 in `t` and `e`.
-    fn cross_entropy_blocks(n: usize, factor: f32, x: &mut Blocks, t: &mut Blocks, e: &mut Blocks) -> Lanes {
-        let blocks = n.div_ceil(LANES);
-        let (x, t, e) = (&mut x[..blocks], &mut t[..blocks], &mut e[..blocks]);
+    fn cross_entropy_blocks<const B: usize>(
+        n: usize, factor: f32, x: &mut Blocks<B>, t: &Blocks<B>, e: &mut Blocks<B>,
+    ) -> Lanes {
         let max = fold_blocks(x, f32::NEG_INFINITY, larger);
-        let [x, t, e] = [x, t, e].map(<[_]>::as_flattened_mut);
         one_by_one(n, #[inline(always)] |c| {
+            let (x, e) = (&mut x.as_flattened_mut()[c], &mut e.as_flattened_mut()[c]);
             for r in 0..LANES {
-                x[c][r] -= max[r];
-                e[c][r] = exp(x[c][r]);
+                x[r] -= max[r];
+                e[r] = exp(x[r]);
             }
         });
-        let sum = fold_blocks(e.as_chunks().0, 0.0, plus);
+        let sum = fold_blocks(e, 0.0, plus);
         let mut log_sum = sum;
         for sum in &mut log_sum {
             *sum = log(*sum);
         }
-        let total = fold_blocks(t.as_chunks().0, 0.0, plus);
+        let total = fold_blocks(t, 0.0, plus);
         let mut costs = [[0.0; LANES]; LANES];
         one_by_one(n, #[inline(always)] |c| {
+            let (x, e, t) = (&mut x.as_flattened_mut()[c], &e.as_flattened()[c], &t.as_flattened()[c]);
             let cost = &mut costs[c % LANES];
             for r in 0..LANES {
-                let term = t[c][r].mul_add(log_sum[r] - x[c][r], cost[r]);
-                cost[r] = if t[c][r] == 0.0 { cost[r] } else { term };
-                x[c][r] = factor * (e[c][r] / sum[r]).mul_add(total[r], -t[c][r]);
+                let term = t[r].mul_add(log_sum[r] - x[r], cost[r]);
+                cost[r] = if t[r] == 0.0 { cost[r] } else { term };
+                x[r] = factor * (e[r] / sum[r]).mul_add(total[r], -t[r]);
             }
         });
         fold_columns(&costs, 0.0, plus)
     }
 }
 
-/// As many rows as `out` has numbers, of more than [`LANES`] columns and at most [`MOST`] registers of them.
+/// As many rows as `out` has numbers, in columns of sixteen rows: of at most `B` registers each.
 #[allow(clippy::too_many_arguments)]
-fn cross_entropy_wide<const LABELS: bool>(
+fn cross_entropy_in_columns<const LABELS: bool, const B: usize>(
     isa: Isa,
     n: usize,
     ld: usize,
@@ -491,8 +471,8 @@ fn cross_entropy_wide<const LABELS: bool>(
     excess: &mut [f32],
     out: &mut [f32],
 ) {
-    let (nothing, zeros) = ([[[f32::NEG_INFINITY; LANES]; LANES]; MOST], [[[0.0; LANES]; LANES]; MOST]);
-    let (mut xs, mut ts, mut es) = (nothing, zeros, zeros);
+    let (mut xs, mut ts) = ([[[f32::NEG_INFINITY; LANES]; LANES]; B], [[[0.0; LANES]; LANES]; B]);
+    let mut es = ts;
     let blocks = || (0..n).step_by(LANES).map(|first| (first, LANES.min(n - first)));
     for (i, out) in out.chunks_mut(LANES).enumerate() {
         let (rows, at) = (out.len(), i * LANES * ld);
@@ -508,7 +488,7 @@ fn cross_entropy_wide<const LABELS: bool>(
                 to_columns(isa, &t.numbers[at + first..], rows, width, ld, ts);
             }
         }
-        let costs = cross_entropy_blocks(isa, n, factor, &mut xs, &mut ts, &mut es);
+        let costs = cross_entropy_blocks(isa, n, factor, &mut xs, &ts, &mut es);
         for ((first, width), xs) in blocks().zip(&xs) {
             to_rows(isa, xs, rows, width, ld, &mut excess[at + first..]);
         }
@@ -516,7 +496,7 @@ fn cross_entropy_wide<const LABELS: bool>(
     }
 }
 
-/// As many rows as `out` has numbers.
+/// As many rows as `out` has numbers, in the way that is quickest for them.
 #[allow(clippy::too_many_arguments)]
 fn cross_entropy_rows<const LABELS: bool>(
     isa: Isa,
@@ -528,30 +508,16 @@ fn cross_entropy_rows<const LABELS: bool>(
     excess: &mut [f32],
     out: &mut [f32],
 ) {
+    let rows = out.len();
     match n {
-        2 if ld == n => return cross_entropy_narrow::<LABELS, 2>(isa, x, t, factor, excess, out),
-        3 if ld == n => return cross_entropy_narrow::<LABELS, 3>(isa, x, t, factor, excess, out),
-        NARROW if ld == n => return cross_entropy_narrow::<LABELS, NARROW>(isa, x, t, factor, excess, out),
-        ..=LANES => {}
-        _ if n <= MOST * LANES && out.len() >= FEW => {
-            return cross_entropy_wide(isa, n, ld, x, t, factor, excess, out);
+        2 if ld == n => cross_entropy_narrow::<LABELS, 2>(isa, x, t, factor, excess, out),
+        3 if ld == n => cross_entropy_narrow::<LABELS, 3>(isa, x, t, factor, excess, out),
+        NARROW if ld == n => cross_entropy_narrow::<LABELS, NARROW>(isa, x, t, factor, excess, out),
+        ..=LANES => cross_entropy_in_columns::<LABELS, 1>(isa, n, ld, x, t, factor, excess, out),
+        _ if n <= MOST * LANES && rows >= FEW => {
+            cross_entropy_in_columns::<LABELS, MOST>(isa, n, ld, x, t, factor, excess, out);
         }
-        _ => return cross_entropy_kernel(isa, out.len(), n, ld, x, t, factor, excess, out),
-    }
-    let (mut xs, mut ts) = ([[f32::NEG_INFINITY; LANES]; LANES], [[0.0; LANES]; LANES]);
-    for (i, out) in out.chunks_mut(LANES).enumerate() {
-        let (rows, at) = (out.len(), i * LANES * ld);
-        to_columns(isa, &x[at..], rows, n, ld, &mut xs);
-        if LABELS {
-            let (mut labels, here) = ([0; LANES], &t.labels[i * LANES..][..rows]);
-            labels[..rows].copy_from_slice(here);
-            label_columns(isa, 0, n, &labels, t.on, t.off, &mut ts);
-        } else {
-            to_columns(isa, &t.numbers[at..], rows, n, ld, &mut ts);
-        }
-        let costs = cross_entropy_columns(isa, n, factor, &mut xs, &mut ts);
-        to_rows(isa, &xs, rows, n, ld, &mut excess[at..]);
-        out.copy_from_slice(&costs[..rows]);
+        _ => cross_entropy_kernel(isa, rows, n, ld, x, t, factor, excess, out),
     }
 }
 
@@ -814,9 +780,9 @@ mod tests {
 
     #[test]
     fn rows_in_columns_have_the_bits_of_rows() {
-        cases("cross_entropy_wide", 120, |seed| {
+        cases("cross_entropy_in_columns", 120, |seed| {
             let mut random = Random::new(seed);
-            let (rows, n) = (random.size(1, 40), random.size(LANES + 1, MOST * LANES + 1));
+            let (rows, n) = (random.size(1, 40), random.size(NARROW + 1, MOST * LANES + 1));
             let ld = n + random.size(0, 3) * random.size(0, 9);
             shape_is(&(rows, n, ld));
             let (mut x, numbers) = (random.rows(rows, n, ld), random.rows(rows, n, ld));
@@ -838,11 +804,17 @@ mod tests {
                     assert_eq!(bits(&out), bits(&wanted), "{what}");
                 };
                 same("labels", &mut |[excess, out, wanted_excess, wanted]| {
-                    cross_entropy_wide(cpu.isa, n, ld, &x, &labels, 0.25, excess, out);
+                    match n {
+                        ..=LANES => cross_entropy_in_columns::<_, 1>(cpu.isa, n, ld, &x, &labels, 0.25, excess, out),
+                        _ => cross_entropy_in_columns::<_, MOST>(cpu.isa, n, ld, &x, &labels, 0.25, excess, out),
+                    }
                     cross_entropy_kernel(cpu.isa, rows, n, ld, &x, &labels, 0.25, wanted_excess, wanted);
                 });
                 same("numbers", &mut |[excess, out, wanted_excess, wanted]| {
-                    cross_entropy_wide(cpu.isa, n, ld, &x, &numbers, 0.25, excess, out);
+                    match n {
+                        ..=LANES => cross_entropy_in_columns::<_, 1>(cpu.isa, n, ld, &x, &numbers, 0.25, excess, out),
+                        _ => cross_entropy_in_columns::<_, MOST>(cpu.isa, n, ld, &x, &numbers, 0.25, excess, out),
+                    }
                     cross_entropy_kernel(cpu.isa, rows, n, ld, &x, &numbers, 0.25, wanted_excess, wanted);
                 });
                 [excess, out]

@@ -8,7 +8,7 @@ use crate::Isa;
 use crate::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Half;
-use crate::lanes::{Lanes, Plain, by_lanes};
+use crate::lanes::{Lanes, Part, Plain, by_lanes};
 use crate::optim::Sgd;
 use crate::pointwise::{Map, for_each_map};
 
@@ -533,45 +533,6 @@ unsafe fn map_tile<V: Lanes>(t: &Tile<impl TileRows>) {
                 }
             },
         ),
-    }
-}
-
-/// Which numbers of a vector are meant.
-#[derive(Clone, Copy)]
-enum Part {
-    All,
-    First(usize),
-    /// So many of each half.
-    Halves(usize),
-}
-
-impl Part {
-    /// # Safety
-    /// As [`Lanes`] says.
-    #[inline(always)]
-    unsafe fn load<V: Lanes>(self, p: *const f32) -> V {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self {
-                Part::All => V::load(p),
-                Part::First(n) => V::load_first(p, n),
-                Part::Halves(n) => V::load_halves(p, n),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Lanes`] says.
-    #[inline(always)]
-    unsafe fn store<V: Lanes>(self, p: *mut f32, x: V) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self {
-                Part::All => x.store(p),
-                Part::First(n) => x.store_first(p, n),
-                Part::Halves(n) => x.store_halves(p, n),
-            }
-        }
     }
 }
 

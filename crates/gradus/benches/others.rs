@@ -1,6 +1,6 @@
 //! Networks that no list names, beside the listed one of the nearest size: `cargo bench -p gradus --bench others`, one thread.
 //!
-//! Each case's share of the peak in a training step, its share of what memory allows, and how many times further from the nearer of
+//! Each case's share of the peak in a training step or a prediction, its share of what memory allows, and how many times further from the nearer of
 //! the two it is than a step or prediction of `gradus bench` of as many floating-point operations would be, by the next smaller and
 //! the next larger one of them; more than 2 is marked. What memory allows is the time that the bytes take which no step can do without, where a plain update of as much memory
 //! moves them (the roofline of Williams et al. 2009): the samples are read; of the parameters, all are read for the forward pass, and
@@ -159,14 +159,15 @@ fn best(mut f: impl FnMut()) -> f64 {
     (0..12).map(|_| run(calls)).fold(f64::INFINITY, f64::min)
 }
 
-/// A network from its line, and data for it.
-fn parse(case: &str) -> (Graph, Dataset, usize, &str) {
+/// A network from its line, data for it, the size of its batch, whether that is of a prediction, and the optimiser.
+fn parse(case: &str) -> (Graph, Dataset, usize, bool, &str) {
     let parts: Vec<&str> = case.split('|').map(str::trim).collect();
     let [shape, layers, batch, ..] = parts[..] else { panic!("{case}: expected input | layers | b20") };
     let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("{case}: {text} is no number"));
     let shape: Vec<usize> = shape.split('x').map(number).collect();
     let layers: Vec<&str> = layers.split(',').map(str::trim).collect();
     let classes = number(layers[layers.len() - 1].rsplit(' ').next().unwrap_or_default());
+    let predicts = batch.starts_with('p');
     let batch = number(batch.trim_start_matches(['b', 'p']));
     let samples = (4 * batch).max(1000.min(40 * batch));
     let mut stream = Seed(3).key("others").stream();
@@ -178,7 +179,7 @@ fn parse(case: &str) -> (Graph, Dataset, usize, &str) {
     let name = |keys: Vec<&String>| keys[0].clone();
     let (input, target) = (name(data.inputs.keys().collect()), name(data.targets.keys().collect()));
     let graph = chain(&data, &input, &layers, &target, "CrossEntropyLoss");
-    (graph, data, batch, parts.get(3).copied().unwrap_or("SGD lr=0.01"))
+    (graph, data, batch, predicts, parts.get(3).copied().unwrap_or("SGD lr=0.01"))
 }
 
 /// The share of the peak at so many operations, on the line through those of the listed, by size, on logarithmic scales.
@@ -218,8 +219,7 @@ fn main() {
     }
     listed.sort_by(|a, b| a.0.total_cmp(&b.0));
     for case in cases {
-        let (graph, data, batch, optimizer) = parse(case);
-        let predicts = case.split('|').any(|part| part.trim().starts_with('p'));
+        let (graph, data, batch, predicts, optimizer) = parse(case);
         let step = if predicts { prediction(&graph, &data, batch) } else { step(&graph, &data, batch, optimizer) };
         let peak = peak();
         let further = expected(&listed, step.flops) / step.share(peak);

@@ -539,6 +539,7 @@ fn what_cannot_be_interleaved_is_not() {
     for layers in [
         &["Conv2d 2 2 padding=2", "ReLU", "Flatten", "Linear 10"][..], // windows of nothing but padding
         &["Conv2d 48 3", "Flatten", "Linear 10"],                      // lanes that channels fill as well
+        &["Conv2d 33 3 padding=2", "Conv2d 33 3 padding=2", "Flatten", "Linear 10"], // images too large
     ] {
         let (graph, data) = digit_net(layers, "CrossEntropyLoss", 40);
         let program = Arc::new(compile(&graph, &Roots::Train { inputs: false }));

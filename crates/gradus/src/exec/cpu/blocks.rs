@@ -1,5 +1,6 @@
 //! Batches whose samples need each other in between, as batch norm's do, are run in stretches: what lies between two such places
-//! goes through the batch a block of samples at a time, so that what one op writes is still in the caches for the next.
+//! goes through the batch a block of samples at a time, so that what one op writes is still in the caches for the next. Predictions,
+//! whose samples never need each other, are one stretch.
 
 use std::ops::Range;
 

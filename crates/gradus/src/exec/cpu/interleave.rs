@@ -18,7 +18,7 @@ const ACROSS: f64 = 1.15;
 /// Where each of sixteen samples has a sum of its own, as gradients of weights do, it takes as long as so many terms more.
 const SUM: f64 = 20.0;
 
-/// Images of so many numbers and more channels leave the caches before they have been used again.
+/// Images of more channels than these and more numbers than those leave the caches before they have been used again.
 const MANY_CHANNELS: usize = 32;
 const LARGE: usize = 1 << 15;
 
