@@ -1,13 +1,15 @@
 //! A vector of numbers on each instruction set.
 
+use crate::math::Lanes as Sixteen;
 use crate::pointwise::Map;
+use crate::reduce::fold_sum;
 
 /// A vector of numbers, and the few things a tile does with it. Written by hand for each instruction set: left to itself
 /// the compiler keeps arrays of sums in memory (7 to 25 GFLOP/s instead of 115).
 ///
 /// # Safety
 /// The functions may be called where the instruction set is there. `N` numbers can be read or written at `p`, or the
-/// first `n` ≤ `N` (and at least 1) in those that say so.
+/// first `n` ≤ `N` (and at least 1) in those that say so, or as many as there are in the rows.
 pub(crate) trait Lanes: Copy {
     const N: usize;
     unsafe fn splat(x: f32) -> Self;
@@ -38,6 +40,37 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add_bits(self, other: Self) -> Self;
     /// A function of every number of two vectors.
     unsafe fn both(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self;
+    /// The columns of `rows` ≤ 16 rows of `W` numbers that follow each other, and zeros after those.
+    #[inline(always)]
+    unsafe fn columns<const W: usize>(p: *const f32, rows: usize) -> [Sixteen; W] {
+        let mut columns = [[0.0; 16]; W];
+        for r in 0..rows {
+            for (c, column) in columns.iter_mut().enumerate() {
+                // SAFETY: as the trait says.
+                column[r] = unsafe { *p.add(r * W + c) };
+            }
+        }
+        columns
+    }
+    /// The way back: writes these rows alone.
+    #[inline(always)]
+    unsafe fn store_columns<const W: usize>(columns: &[Sixteen; W], p: *mut f32, rows: usize) {
+        for r in 0..rows {
+            for (c, column) in columns.iter().enumerate() {
+                // SAFETY: as the trait says.
+                unsafe { *p.add(r * W + c) = column[r] };
+            }
+        }
+    }
+    /// The sums of up to four times sixteen numbers, folded by halves as by [`fold_sum`], and zeros after them.
+    #[inline(always)]
+    unsafe fn four_sums<const W: usize>(v: &[Sixteen; W]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        for (sum, v) in sums.iter_mut().zip(v) {
+            *sum = fold_sum(*v);
+        }
+        sums
+    }
     /// The square root of every number, rounded once, as IEEE 754 has it.
     #[inline(always)]
     unsafe fn sqrt(self) -> Self {
@@ -134,35 +167,36 @@ impl Numbers {
 /// Compiles a body that is written for any vector once per instruction set.
 ///
 /// `by_lanes! { fn name(a: A, b: B) = body }`, with an `#[inline(always)] unsafe fn body<V: Lanes>(a: A, b: B)`, defines
-/// `unsafe fn name(isa: Isa, a: A, b: B)`, which asks for what the body asks for, but for the instruction set.
+/// `unsafe fn name(isa: Isa, a: A, b: B)`, which asks for what the body asks for, but for the instruction set. Constants of the body are
+/// written after the name.
 macro_rules! by_lanes {
-    ($(#[$attr:meta])* $vis:vis fn $name:ident ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+    ($(#[$attr:meta])* $vis:vis fn $name:ident $(<$(const $gen:ident: $gty:ty),+>)? ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$attr])*
-        $vis unsafe fn $name(isa: $crate::Isa, $($arg: $ty),*) {
+        $vis unsafe fn $name $(<$(const $gen: $gty),+>)? (isa: $crate::Isa, $($arg: $ty),*) {
             /// # Safety
             /// As the body.
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) {
+            unsafe fn avx512 $(<$(const $gen: $gty),+>)? ($($arg: $ty),*) {
                 // SAFETY: the caller's promises.
-                unsafe { $body::<std::arch::x86_64::__m512>($($arg),*) }
+                unsafe { $body::<std::arch::x86_64::__m512 $($(, $gen)+)?>($($arg),*) }
             }
             /// # Safety
             /// As the body.
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $ty),*) {
+            unsafe fn avx2 $(<$(const $gen: $gty),+>)? ($($arg: $ty),*) {
                 // SAFETY: the caller's promises.
-                unsafe { $body::<std::arch::x86_64::__m256>($($arg),*) }
+                unsafe { $body::<std::arch::x86_64::__m256 $($(, $gen)+)?>($($arg),*) }
             }
             // SAFETY: the features are there, as in `simd!`; the rest is promised by the caller.
             unsafe {
                 match isa.level() {
-                    $crate::isa::Level::Portable => $body::<$crate::lanes::Plain>($($arg),*),
+                    $crate::isa::Level::Portable => $body::<$crate::lanes::Plain $($(, $gen)+)?>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::isa::Level::Avx2 => avx2($($arg),*),
+                    $crate::isa::Level::Avx2 => avx2 $(::<$($gen),+>)? ($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::isa::Level::Avx512 => avx512($($arg),*),
+                    $crate::isa::Level::Avx512 => avx512 $(::<$($gen),+>)? ($($arg),*),
                 }
             }
         }
@@ -242,7 +276,7 @@ pub(crate) use x86::Half;
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Lanes;
+    use super::{Lanes, Sixteen};
 
     /// All ones, then all zeros: eight of them from `8 - n` on mask the first `n` lanes.
     static MASK: Line = Line([-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -342,8 +376,89 @@ mod x86 {
         0x0101 * (0xff_u16 >> (8 - n))
     }
 
+    /// The numbers of an array of rows of `W` numbers in a vector, or which of them a column has.
+    struct Rows<const W: usize>;
+
+    impl<const W: usize> Rows<W> {
+        /// Which number of two vectors is to be at each lane of column c, if the first of them has all of it that is in the vectors of
+        /// rows before v, and the second is vector v.
+        const COLUMN: [[[i32; 16]; W]; W] = Self::picks(true);
+        /// The same of vector v of rows, and the columns before c and column c.
+        const ROW: [[[i32; 16]; W]; W] = Self::picks(false);
+
+        const fn picks(of_column: bool) -> [[[i32; 16]; W]; W] {
+            let mut picks = [[[0; 16]; W]; W];
+            let mut at = 0;
+            while at < 16 * W * W {
+                let (to, from, lane) = (at / 16 / W, at / 16 % W, at % 16);
+                // Where the number is: in which vector, and at which of its lanes.
+                let (vector, there) = if of_column {
+                    ((lane * W + to) / 16, (lane * W + to) % 16)
+                } else {
+                    ((16 * to + lane) % W, (16 * to + lane) / W)
+                };
+                // The first pick takes what the very first vector has; later ones leave it where it is.
+                let first = if from == 1 && vector == 0 { there } else { lane };
+                picks[to][from][lane] = if vector == from { 16 + there as i32 } else { first as i32 };
+                at += 1;
+            }
+            picks
+        }
+    }
+
+    /// Of the numbers of so many rows of `W`, those that are in vector v.
+    #[inline(always)]
+    fn there<const W: usize>(rows: usize, v: usize) -> __mmask16 {
+        let numbers = (rows * W).saturating_sub(16 * v).min(16);
+        ((1_u32 << numbers) - 1) as __mmask16
+    }
+
+    /// # Safety
+    /// With AVX-512.
+    #[inline(always)]
+    unsafe fn picked<const W: usize>(vectors: &[__m512; W], picks: &[[i32; 16]; W]) -> __m512 {
+        let mut all = vectors[0];
+        for v in 1..W {
+            // SAFETY: the caller's promise; sixteen whole numbers.
+            all = unsafe { _mm512_permutex2var_ps(all, _mm512_loadu_si512(picks[v].as_ptr().cast()), vectors[v]) };
+        }
+        all
+    }
+
     impl Lanes for __m512 {
         const N: usize = 16;
+        #[inline(always)]
+        unsafe fn columns<const W: usize>(p: *const f32, rows: usize) -> [Sixteen; W] {
+            // SAFETY: see `splat`; lanes that are masked are not read.
+            unsafe {
+                let (mut vectors, mut columns) = ([_mm512_setzero_ps(); W], [[0.0; 16]; W]);
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    let p = p.wrapping_add(16 * v);
+                    *vector = if rows == 16 { Self::load(p) } else { _mm512_maskz_loadu_ps(there::<W>(rows, v), p) };
+                }
+                for (column, picks) in columns.iter_mut().zip(&Rows::<W>::COLUMN) {
+                    picked(&vectors, picks).store(column.as_mut_ptr());
+                }
+                columns
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_columns<const W: usize>(columns: &[Sixteen; W], p: *mut f32, rows: usize) {
+            // SAFETY: see `splat`; lanes that are masked are not written.
+            unsafe {
+                let mut vectors = [_mm512_setzero_ps(); W];
+                for (vector, column) in vectors.iter_mut().zip(columns) {
+                    *vector = Self::load(column.as_ptr());
+                }
+                for (v, picks) in Rows::<W>::ROW.iter().enumerate() {
+                    let (p, vector) = (p.wrapping_add(16 * v), picked(&vectors, picks));
+                    match rows {
+                        16 => vector.store(p),
+                        _ => _mm512_mask_storeu_ps(p, there::<W>(rows, v), vector),
+                    }
+                }
+            }
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: as the trait says, here and below.
@@ -353,6 +468,27 @@ mod x86 {
         unsafe fn load(p: *const f32) -> Self {
             // SAFETY: see `splat`.
             unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn four_sums<const W: usize>(v: &[Sixteen; W]) -> [f32; 4] {
+            // SAFETY: see `splat`.
+            unsafe {
+                let mut four = [_mm512_setzero_ps(); 4];
+                for (four, v) in four.iter_mut().zip(v) {
+                    *four = Self::load(v.as_ptr());
+                }
+                let [a, b, c, d] = four;
+                // Eight numbers of a and of b; of c and of d.
+                let ab = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+                let cd = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(c, d), _mm512_shuffle_f32x4::<0xee>(c, d));
+                // Four of each.
+                let all = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd));
+                let all = _mm512_add_ps(all, _mm512_permute_ps::<0x4e>(all));
+                let all = _mm512_add_ps(all, _mm512_permute_ps::<0xb1>(all));
+                let mut sums = [0.0; 16];
+                all.store(sums.as_mut_ptr());
+                [sums[0], sums[4], sums[8], sums[12]]
+            }
         }
         #[inline(always)]
         unsafe fn load_first(p: *const f32, n: usize) -> Self {

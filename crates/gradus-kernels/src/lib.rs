@@ -31,7 +31,7 @@ pub mod loss;
 pub mod math;
 pub mod matmul;
 mod memory;
-mod narrow;
+pub mod narrow;
 pub mod norm;
 pub mod optim;
 mod outer;

@@ -3,12 +3,13 @@
 //! Sums over a row have the order of [`crate::softmax`].
 
 use crate::isa::simd;
+use crate::lanes::{Lanes as Vector, by_lanes};
 use crate::math::{LANES, Lanes, check, exp, extent, load, log, mask, one_by_one, store};
 use crate::pool::{Read, Write};
 pub use crate::reduce::NARROW;
 use crate::reduce::{fold_columns, fold_sum, larger, plus};
 use crate::softmax::{EFFORT, row_sum, softmax_row};
-use crate::square::{sixteen, to_columns, to_rows, turned};
+use crate::square::{to_columns, to_rows};
 use crate::{Cpu, Isa};
 
 /// The targets of a loss.
@@ -130,61 +131,46 @@ fn cross_entropy_of_columns<const N: usize>(factor: f32, x: &mut [Lanes; N], t: 
     fold_columns(t, 0.0, plus)
 }
 
-/// Sixteen rows of `N` ≤ [`NARROW`] columns without padding.
-#[inline(always)]
-fn cross_entropy_of_rows<const LABELS: bool, const N: usize>(
-    x: &[[f32; N]; LANES],
-    numbers: &[[f32; N]; LANES],
-    labels: &[u32; LANES],
-    [on, off, factor]: [f32; 3],
-    excess: &mut [[f32; N]; LANES],
-    out: &mut Lanes,
-) {
-    let (mut x, mut t) = (turned(x, 0.0), [[off; LANES]; N]);
-    if LABELS {
-        for (c, t) in t.iter_mut().enumerate() {
-            for r in 0..LANES {
-                t[r] = if labels[r] == c as u32 { on } else { off };
-            }
-        }
-    } else {
-        t = turned(numbers, 0.0);
-    }
-    *out = cross_entropy_of_columns(factor, &mut x, &mut t);
-    *excess = turned(&x, 0.0);
+by_lanes! {
+    /// Rows of `N` ≤ [`NARROW`] columns without padding.
+    ///
+    /// # Safety
+    /// There are as many of all as of `out`.
+    fn cross_entropy_narrow<const LABELS: bool, const N: usize>(
+        x: &[f32], t: &Wanted<'_, LABELS>, factor: f32, excess: &mut [f32], out: &mut [f32],
+    ) = cross_entropy_narrow_of_all
 }
 
-simd! {
-    /// Rows of `N` ≤ [`NARROW`] columns without padding.
-    fn cross_entropy_narrow<const LABELS: bool, const N: usize>(
-        x: &[f32], t: &Wanted<LABELS>, factor: f32, excess: &mut [f32], out: &mut [f32],
-    ) {
-        let (x, numbers, excess) = (x.as_chunks::<N>().0, t.numbers.as_chunks::<N>().0, excess.as_chunks_mut::<N>().0);
-        let with = [t.on, t.off, factor];
-        let (no_numbers, no_labels) = ([[0.0; N]; LANES], [0; LANES]);
-        let rows = out.len();
-        if rows >= LANES {
-            for r in (0..rows).step_by(LANES) {
-                // The last rows again, where fewer are left: they give the same numbers.
-                let r = r.min(rows - LANES);
-                let numbers = if LABELS { &no_numbers } else { sixteen(numbers, r) };
-                let labels = if LABELS { sixteen(t.labels, r) } else { &no_labels };
-                let excess = excess[r..].first_chunk_mut().expect("sixteen rows");
-                let out = out[r..].first_chunk_mut().expect("sixteen rows");
-                cross_entropy_of_rows::<LABELS, N>(sixteen(x, r), numbers, labels, with, excess, out);
-            }
-        } else {
-            let (mut all, mut all_numbers, mut labels) = (no_numbers, no_numbers, no_labels);
-            let (mut all_excess, mut costs) = (no_numbers, [0.0; LANES]);
-            all[..rows].copy_from_slice(x);
+/// # Safety
+/// As [`cross_entropy_narrow`], where the instruction set is there.
+#[inline(always)]
+unsafe fn cross_entropy_narrow_of_all<V: Vector, const LABELS: bool, const N: usize>(
+    x: &[f32],
+    t: &Wanted<'_, LABELS>,
+    factor: f32,
+    excess: &mut [f32],
+    out: &mut [f32],
+) {
+    for r in (0..out.len()).step_by(LANES) {
+        let rows = LANES.min(out.len() - r);
+        // SAFETY: the caller's promises.
+        unsafe {
+            let mut x = V::columns::<N>(x.as_ptr().add(r * N), rows);
+            let mut wanted = [[t.off; LANES]; N];
             if LABELS {
-                labels[..rows].copy_from_slice(t.labels);
+                // Bits are moved as they are.
+                let [labels] = V::columns::<1>(t.labels.as_ptr().add(r).cast(), rows);
+                for (c, wanted) in wanted.iter_mut().enumerate() {
+                    for r in 0..LANES {
+                        wanted[r] = if labels[r].to_bits() == c as u32 { t.on } else { t.off };
+                    }
+                }
             } else {
-                all_numbers[..rows].copy_from_slice(numbers);
+                wanted = V::columns::<N>(t.numbers.as_ptr().add(r * N), rows);
             }
-            cross_entropy_of_rows::<LABELS, N>(&all, &all_numbers, &labels, with, &mut all_excess, &mut costs);
-            excess.copy_from_slice(&all_excess[..rows]);
-            out.copy_from_slice(&costs[..rows]);
+            let costs = cross_entropy_of_columns(factor, &mut x, &mut wanted);
+            V::store_columns(&x, excess.as_mut_ptr().add(r * N), rows);
+            V::store_columns(&[costs], out.as_mut_ptr().add(r), rows);
         }
     }
 }
@@ -405,7 +391,7 @@ pub fn cross_entropy(
 /// Rows of up to so many registers lie in columns while their cross entropy is found, sixteen at a time; longer ones as they are.
 const MOST: usize = 4;
 
-/// Fewer rows of more than a register stay as they are: most lanes would be empty. No thread has fewer where there are more.
+/// Fewer rows stay as they are, but those of a few columns: most lanes would be empty. No thread has fewer where there are more.
 const FEW: usize = 3;
 
 /// Sixteen rows of `B` registers in columns: lane r of `blocks[b][l]` is number 16·b + l of row r.
@@ -509,11 +495,15 @@ fn cross_entropy_rows<const LABELS: bool>(
     out: &mut [f32],
 ) {
     let rows = out.len();
+    let narrow = match n {
+        2 => cross_entropy_narrow::<LABELS, 2>,
+        3 => cross_entropy_narrow::<LABELS, 3>,
+        _ => cross_entropy_narrow::<LABELS, NARROW>,
+    };
     match n {
-        2 if ld == n => cross_entropy_narrow::<LABELS, 2>(isa, x, t, factor, excess, out),
-        3 if ld == n => cross_entropy_narrow::<LABELS, 3>(isa, x, t, factor, excess, out),
-        NARROW if ld == n => cross_entropy_narrow::<LABELS, NARROW>(isa, x, t, factor, excess, out),
-        ..=LANES => cross_entropy_in_columns::<LABELS, 1>(isa, n, ld, x, t, factor, excess, out),
+        // SAFETY: the callers have checked that there are so many rows, and they have no padding.
+        2..=NARROW if ld == n => unsafe { narrow(isa, x, t, factor, excess, out) },
+        ..=LANES if rows >= FEW => cross_entropy_in_columns::<LABELS, 1>(isa, n, ld, x, t, factor, excess, out),
         _ if n <= MOST * LANES && rows >= FEW => {
             cross_entropy_in_columns::<LABELS, MOST>(isa, n, ld, x, t, factor, excess, out);
         }

@@ -108,24 +108,6 @@ pub(crate) fn to_rows(isa: Isa, columns: &[Lanes; SIDE], rows: usize, width: usi
     unsafe { transpose(isa, width, rows, (columns.as_ptr().cast(), SIDE), y.as_mut_ptr(), ld) };
 }
 
-/// Sixteen rows from `r` on.
-#[inline(always)]
-pub(crate) fn sixteen<T>(rows: &[T], r: usize) -> &[T; SIDE] {
-    rows[r..].first_chunk().expect("sixteen rows")
-}
-
-/// The columns of `M` rows of `N` numbers, which the compiler finds shuffles for where it knows how many.
-#[inline(always)]
-pub(crate) fn turned<T: Copy, const N: usize, const M: usize>(rows: &[[T; N]; M], zero: T) -> [[T; M]; N] {
-    let mut columns = [[zero; M]; N];
-    for r in 0..M {
-        for c in 0..N {
-            columns[c][r] = rows[r][c];
-        }
-    }
-    columns
-}
-
 /// One number after the other.
 ///
 /// # Safety

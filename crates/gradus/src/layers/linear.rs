@@ -73,7 +73,7 @@ impl Layer for Linear {
         let back = move |e: &mut Emit<'_>, dy| {
             e.linear_weight_grad(w, x, dy); // dW += dyᵀ·x
             if let Some(b) = b {
-                e.sum_grad(b, dy); // db += Σ dy
+                e.linear_bias_grad(b, w, dy); // db += Σ dy
             }
             e.linear_input_grad(dy, w) // dy·W
         };

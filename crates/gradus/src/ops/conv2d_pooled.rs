@@ -121,13 +121,13 @@ impl Op for PooledGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
         let relu = if self.relu { format!(" ∗ [{} > 0]", r[3]) } else { String::new() };
         let dy = format!("({} put back at {}{relu})", r[1], r[2]);
-        let bias = w.get(1).map_or(String::new(), |b| format!(";  {}", SumGrad.line(&[&dy], &[b])));
+        let bias = w.get(1).map_or(String::new(), |b| format!(";  {}", SumGrad::default().line(&[&dy], &[b])));
         self.conv.line(&[r[0], &dy], &w[..1]) + &bias
     }
 
     fn cost(&self, case: &Case) -> Cost {
         let [conv, sums] = self.inner(case);
-        let sums = if case.writes.len() > 1 { SumGrad.cost(&sums).flops } else { 0 };
+        let sums = if case.writes.len() > 1 { SumGrad::default().cost(&sums).flops } else { 0 };
         Cost { flops: case.read_len(1) as u64 + self.conv.cost(&conv).flops + sums, bytes: case.bytes() }
     }
 
@@ -138,7 +138,7 @@ impl Op for PooledGrad {
         let (dw, db) = w.split_at_mut(1);
         self.conv.define(&conv, &[r[0], &between], dw);
         if !db.is_empty() {
-            SumGrad.define(&sums, &[&between], db);
+            SumGrad::default().define(&sums, &[&between], db);
         }
     }
 

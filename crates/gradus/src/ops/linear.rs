@@ -2,19 +2,22 @@
 //!
 //! Order on the CPU. Forward: each y(b, o) is one chain of fused multiply-adds that starts from the bias (or 0) and runs
 //! over i ascending. Weight gradient: each dW(o, i) is one chain that starts from the stored dW (or 0 when gradients are
-//! fresh) and runs over the samples ascending; that of the bias may come with it, in the order of [`SumGrad`]. Input gradient: each
-//! dx(b, i) is one chain from 0 over o ascending.
+//! fresh) and runs over the samples ascending; but that of a weight of few numbers, which would wait for each sample, has the order
+//! of [`weight_grad`]. That of the bias may come with it, in the order of [`SumGrad`]. Input gradient: each dx(b, i) is one chain from 0
+//! over o ascending.
 //!
 //! The CPU stores W as (I, O) with rows padded to whole registers: outputs lie along the lanes. The input gradient needs
 //! inputs along the lanes: its product turns a few columns of W at a time into rows. With few outputs it is the other way
 //! round: W lies as (O, I), and forward turns it.
 
+use gradus_kernels::Span;
 use gradus_kernels::matmul::{LARGE_TRANSPOSED, Matmul, Product, Start, TERMS};
+use gradus_kernels::narrow::{NARROW, weight_grad};
 use gradus_kernels::pointwise::Finish;
 use gradus_kernels::sums::{Total, sum_rows};
 
 use super::sum::SumGrad;
-use super::{Case, Cost, Map, Op};
+use super::{Case, Cost, Kind, Map, Op};
 use crate::exec::cpu::{Lower, Run};
 use crate::program::{Emit, Value};
 
@@ -31,8 +34,14 @@ impl Emit<'_> {
 
     /// dW += dyᵀ·x: x (B, I), dy (B, O).
     pub fn linear_weight_grad(&mut self, w: Value, x: Value, dy: Value) {
-        let dw = self.grad(w);
-        self.op(WeightGrad { bias: false }, &[x, dy], &[dw]);
+        let (dw, narrow) = (self.grad(w), is_narrow(self.dims(w)));
+        self.op(WeightGrad { narrow, bias: false }, &[x, dy], &[dw]);
+    }
+
+    /// db += Σ dy, of the bias b that goes with w: dy (B, O).
+    pub fn linear_bias_grad(&mut self, b: Value, w: Value, dy: Value) {
+        let (db, narrow) = (self.grad(b), is_narrow(self.dims(w)));
+        self.op(SumGrad { narrow }, &[dy], &[db]);
     }
 
     /// dx = dy·W: dy (B, O), w (O, I) → (B, I).
@@ -42,6 +51,12 @@ impl Emit<'_> {
         self.op(InputGrad { map: Map::Identity }, &[dy, w], &[dx]);
         dx
     }
+}
+
+/// Whether a weight (O, I) has so few numbers that its gradient, and that of its bias, have an order of their own: more of them are chains
+/// that go on beside each other.
+fn is_narrow(w: &[usize]) -> bool {
+    (1..=NARROW).contains(&w.iter().copied().fold(1, usize::saturating_mul))
 }
 
 /// (samples, I, O) of an op that reads or writes x at one and dy or y at the other place.
@@ -110,6 +125,8 @@ impl Op for Linear {
 
 #[derive(Debug)]
 struct WeightGrad {
+    /// Whether there are as few numbers as [`is_narrow`] says.
+    narrow: bool,
     /// Whether it writes the gradient of the bias too.
     bias: bool,
 }
@@ -123,13 +140,13 @@ impl WeightGrad {
 
 impl Op for WeightGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
-        let bias = w.get(1).map_or(String::new(), |b| format!(";  {}", SumGrad.line(&r[1..], &[b])));
+        let bias = w.get(1).map_or(String::new(), |b| format!(";  {}", SumGrad::default().line(&r[1..], &[b])));
         format!("{} += ({})ᵀ·{}{bias}", w[0], r[1], r[0])
     }
 
     fn cost(&self, case: &Case) -> Cost {
         let product = cost(case, &case.reads[0].dims, &case.reads[1].dims);
-        let sums = if self.bias { SumGrad.cost(&WeightGrad::sums(case)).flops } else { 0 };
+        let sums = if self.bias { SumGrad::default().cost(&WeightGrad::sums(case)).flops } else { 0 };
         Cost { flops: product.flops + sums, ..product }
     }
 
@@ -145,14 +162,14 @@ impl Op for WeightGrad {
             }
         }
         if self.bias {
-            SumGrad.define(&WeightGrad::sums(case), &r[1..], &mut w[1..]);
+            SumGrad::default().define(&WeightGrad::sums(case), &r[1..], &mut w[1..]);
         }
     }
 
     fn can_move(&self, case: &Case) -> bool {
         // Long sums of so many numbers are made in pieces, which wait where they are written.
         let (b, i, _) = sizes(case.batch(), &case.reads[0].dims, &case.reads[1].dims);
-        b <= TERMS || b.saturating_mul(i) < LARGE_TRANSPOSED
+        self.narrow || b <= TERMS || b.saturating_mul(i) < LARGE_TRANSPOSED
     }
 
     fn lower(&self, l: &mut Lower<'_>) {
@@ -160,6 +177,21 @@ impl Op for WeightGrad {
         let (i, o) = (x.layout.n, dy.layout.n);
         let (lx, ly, lw) = (x.layout.ld, dy.layout.ld, dw.layout.ld);
         let turned = dw.layout.turned;
+        if self.narrow {
+            assert!(
+                (lx, ly, turned) == (i, o, false),
+                "vectors of a few numbers have no padding, and their weights lie as rows of outputs"
+            );
+            let has_bias = self.bias;
+            let (db, bias) =
+                if has_bias { (l.write(1).span, l.gradient(1).parameter) } else { (Span::NONE, Span::NONE) };
+            let writes = [dw.span, gradient.parameter, db, bias];
+            return l.kernel([x.span, dy.span], writes, [], [], move |run, s| {
+                let ([x, dy], [dw, w, db, b], total) = (s.read, s.write, gradient.total(run));
+                let db = has_bias.then(|| written(total, [db, b]));
+                weight_grad(run.cpu, run.batch(), (i, x), (o, dy), (lw, written(total, [dw, w])), db, total);
+            });
+        }
         let matmul = Matmul::new(move |k| match turned {
             // dW stored (I, O): row i is Σ_s x(s, i)·dy(s, ·).
             false => Product { m: i, n: o, k, rsa: 1, csa: lx, ldb: ly, transposed_b: false, ldc: lw },
@@ -189,8 +221,14 @@ impl Op for WeightGrad {
         });
     }
 
-    fn with_bias_grad(&self) -> Option<Box<dyn Op>> {
-        (!self.bias).then(|| Box::new(WeightGrad { bias: true }) as Box<dyn Op>)
+    fn with_bias_grad(&self, bias: Kind) -> Option<Box<dyn Op>> {
+        let &WeightGrad { narrow, bias: has_bias } = self;
+        let alike = bias == Kind::BiasGrad { narrow };
+        (alike && !has_bias).then(|| Box::new(WeightGrad { narrow, bias: true }) as Box<dyn Op>)
+    }
+
+    fn needs_batch(&self) -> bool {
+        self.narrow
     }
 }
 

@@ -71,7 +71,8 @@ pub trait Op: Debug + Send + Sync {
         0
     }
 
-    /// Whether a sample's numbers depend on the other samples of the batch: such a batch cannot be run in parts.
+    /// Whether it is of the whole batch, so that this cannot be run in parts: a sample's numbers depend on the other samples, or sums
+    /// over them are not made one after the other.
     fn needs_batch(&self) -> bool {
         false
     }
@@ -130,9 +131,9 @@ pub trait Op: Debug + Send + Sync {
         None
     }
 
-    /// The same op, the gradient of a weight from (x, dy), which writes that of the bias after it, where one kernel can do both with the
-    /// same bits.
-    fn with_bias_grad(&self) -> Option<Box<dyn Op>> {
+    /// The same op, the gradient of a weight from (x, dy), which writes that of the bias, a [`Kind::BiasGrad`], after it, where one kernel
+    /// can do both with the same bits.
+    fn with_bias_grad(&self, _bias: Kind) -> Option<Box<dyn Op>> {
         None
     }
 
@@ -191,7 +192,10 @@ pub enum Kind {
         relu: bool,
     },
     /// The gradient of a bias: sums of dy.
-    BiasGrad,
+    BiasGrad {
+        /// Whether it has the order of [`gradus_kernels::narrow`].
+        narrow: bool,
+    },
     /// Values side by side along the first dimension of a sample.
     Concat,
     /// Entries of the first dimension of a sample.

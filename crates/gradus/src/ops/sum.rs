@@ -1,10 +1,11 @@
 //! The gradient of a bias: db += Σ dy over samples and positions, per feature or channel.
 //!
 //! Order on the CPU. Vectors: one chain per feature that starts from the stored db (or 0) and runs over the samples
-//! ascending. Images: a partial sum per image from 0 over the positions ascending, added in image order to the stored db
-//! (or 0).
+//! ascending; that of a layer with a narrow weight has the order of [`bias_grad`]. Images: a partial sum per image from 0
+//! over the positions ascending, added in image order to the stored db (or 0).
 
 use gradus_kernels::conv::interleaved::sum_samples;
+use gradus_kernels::narrow::bias_grad;
 use gradus_kernels::sums::{Total, sum_groups, sum_rows, sum_rows_grouped};
 
 use super::{Case, Cost, Kind, Op};
@@ -15,12 +16,15 @@ impl Emit<'_> {
     /// db += Σ dy over all but the first dimension of a sample: dy (B, C, …), b (C).
     pub fn sum_grad(&mut self, b: Value, dy: Value) {
         let db = self.grad(b);
-        self.op(SumGrad, &[dy], &[db]);
+        self.op(SumGrad::default(), &[dy], &[db]);
     }
 }
 
-#[derive(Debug)]
-pub(super) struct SumGrad;
+#[derive(Debug, Default)]
+pub(super) struct SumGrad {
+    /// Whether it is of a layer with a narrow weight.
+    pub narrow: bool,
+}
 
 impl Op for SumGrad {
     fn line(&self, r: &[&str], w: &[&str]) -> String {
@@ -56,7 +60,11 @@ impl Op for SumGrad {
     }
 
     fn kind(&self) -> Kind {
-        Kind::BiasGrad
+        Kind::BiasGrad { narrow: self.narrow }
+    }
+
+    fn needs_batch(&self) -> bool {
+        self.narrow
     }
 
     fn interleaves(&self, _: &Case) -> bool {
@@ -66,11 +74,16 @@ impl Op for SumGrad {
     fn lower(&self, l: &mut Lower<'_>) {
         let (dy, db, gradient, partials) = (l.read(0), l.write(0), l.gradient(0), l.scratch());
         let Layout { group, n, ld, together, .. } = dy.layout;
+        let narrow = self.narrow;
+        assert!(!narrow || ld == n, "vectors of a few numbers have no padding");
         if (group, together) == (1, 1) {
             return l.kernel([dy.span], [db.span, gradient.parameter], [], [], move |run, s| {
                 let (total, [db, b]) = (gradient.total(run), s.write);
                 let out = if let Total::Sgd(_) = total { b } else { db };
-                sum_rows(run.cpu, run.batch(), n, ld, s.read[0], out, total);
+                match narrow {
+                    true => bias_grad(run.cpu, run.batch(), (n, s.read[0]), out, total),
+                    false => sum_rows(run.cpu, run.batch(), n, ld, s.read[0], out, total),
+                }
             });
         }
         l.kernel([dy.span], [db.span, gradient.parameter, partials], [], [], move |run, s| {

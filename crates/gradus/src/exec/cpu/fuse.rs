@@ -117,7 +117,7 @@ fn pooling_gradients(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
         let between = nodes[first].writes[0];
         let users: Vec<usize> = (first..nodes.len()).filter(|i| nodes[*i].reads.contains(&between)).collect();
         let (bias, weight): (Vec<usize>, Vec<usize>) =
-            users.iter().partition(|i| nodes[**i].op.kind() == Kind::BiasGrad);
+            users.iter().partition(|i| matches!(nodes[**i].op.kind(), Kind::BiasGrad { .. }));
         let ([weight], [] | [_], &[.., last]) = (&weight[..], &bias[..], &users[..]) else { continue };
         let gradients: Vec<Value> = [weight].into_iter().chain(&bias).flat_map(|i| nodes[*i].writes.clone()).collect();
         // Sums of the same gradients, by others in between, would come in another order.
@@ -138,10 +138,14 @@ fn pooling_gradients(program: &Program, nodes: &mut Vec<Node>, batch: usize) {
 
 /// Puts the gradient of a bias into that of the weight beside it.
 fn bias_gradients(nodes: &mut Vec<Node>) {
-    for bias in (0..nodes.len()).rev().filter(|i| nodes[*i].op.kind() == Kind::BiasGrad).collect::<Vec<_>>() {
+    for bias in (0..nodes.len()).rev() {
+        let kind = nodes[bias].op.kind();
+        if !matches!(kind, Kind::BiasGrad { .. }) {
+            continue;
+        }
         let (dy, db) = (nodes[bias].reads[0], nodes[bias].writes[0]);
         let of_weight = |n: &Node| n.reads.get(1) == Some(&dy) && n.adds == nodes[bias].adds;
-        let with_bias = |n: &Node| n.op.with_bias_grad().filter(|_| of_weight(n));
+        let with_bias = |n: &Node| n.op.with_bias_grad(kind).filter(|_| of_weight(n));
         let Some((weight, op)) = nodes.iter().enumerate().find_map(|(i, n)| Some((i, with_bias(n)?))) else { continue };
         // Sums of the same gradients, by others in between, would come in another order.
         let gradients = [nodes[weight].writes[0], db];
