@@ -122,7 +122,20 @@ const OPTIMIZERS: &[&str] = &[
 ];
 
 fn messy_net() -> Graph {
-    disk_net(&["Linear 25", "BatchNorm1d", "Tanh", "Dropout 0.2", "Linear 17", "ReLU", "Linear 2"], "CrossEntropyLoss")
+    // Two layers whose weights have two numbers are among them.
+    let layers = [
+        "Linear 25",
+        "BatchNorm1d",
+        "Tanh",
+        "Dropout 0.2",
+        "Linear 17",
+        "ReLU",
+        "Linear 2",
+        "Tanh",
+        "Linear 1",
+        "Linear 2",
+    ];
+    disk_net(&layers, "CrossEntropyLoss")
 }
 
 #[test]
@@ -260,6 +273,9 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
         "Flatten",
         "Linear 10",
     ]);
+    // With weights of few numbers, whose gradients have several chains each.
+    let narrow =
+        norm(&["Conv2d 16 5 padding=1", "ReLU", "Flatten", "Linear 2", "Tanh", "Linear 2", "Linear 1", "Linear 10"]);
     let pairs = &pairs(250, 2).train;
     // Two uses of the same norm, weights and running statistics.
     let shared = shared_tower(&["Conv2d 16 5", "BatchNorm2d", "ReLU", "Conv2d 16 3", "BatchNorm2d"], pairs);
@@ -270,6 +286,7 @@ fn a_batch_run_in_parts_gives_the_same_bits() {
         (few, &digits, 114, false),
         (norms, &digits, 120, true),
         (few_norms, &digits, 114, true),
+        (narrow, &digits, 119, true),
         (pair_graph("net1"), pairs, 240, false),
         (pair_graph("net2_digits"), pairs, 240, true),
         (shared, pairs, 240, true),
