@@ -104,7 +104,6 @@ unsafe fn rows_of_all<V: Lanes, const K: usize, const N: usize>(
 ///
 /// # Panics
 /// When a slice is shorter than the shape says, `ldw` less than a row, or there are not 1 to [`NARROW`] numbers.
-#[allow(clippy::too_many_arguments)]
 pub fn weight_grad(
     cpu: &Cpu,
     batch: usize,
