@@ -43,24 +43,14 @@ pub(crate) trait Lanes: Copy {
     /// The columns of `rows` ≤ 16 rows of `W` numbers that follow each other, and zeros after those.
     #[inline(always)]
     unsafe fn columns<const W: usize>(p: *const f32, rows: usize) -> [Sixteen; W] {
-        let mut columns = [[0.0; 16]; W];
-        for r in 0..rows {
-            for (c, column) in columns.iter_mut().enumerate() {
-                // SAFETY: as the trait says.
-                column[r] = unsafe { *p.add(r * W + c) };
-            }
-        }
-        columns
+        // SAFETY: as the trait says.
+        unsafe { columns_one_by_one(p, rows) }
     }
     /// The way back: writes these rows alone.
     #[inline(always)]
     unsafe fn store_columns<const W: usize>(columns: &[Sixteen; W], p: *mut f32, rows: usize) {
-        for r in 0..rows {
-            for (c, column) in columns.iter().enumerate() {
-                // SAFETY: as the trait says.
-                unsafe { *p.add(r * W + c) = column[r] };
-            }
-        }
+        // SAFETY: as the trait says.
+        unsafe { store_columns_one_by_one(columns, p, rows) }
     }
     /// The sums of up to four times sixteen numbers, folded by halves as by [`fold_sum`], and zeros after them.
     #[inline(always)]
@@ -81,6 +71,47 @@ pub(crate) trait Lanes: Copy {
                 #[inline(always)]
                 |x, _| x.sqrt(),
             )
+        }
+    }
+}
+
+/// [`Lanes::columns`], by loops as they are: of known lengths the compiler makes more moves than shuffles.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn columns_one_by_one<const W: usize>(p: *const f32, rows: usize) -> [Sixteen; W] {
+    let mut columns = [[0.0; 16]; W];
+    // SAFETY: the caller's promise.
+    unsafe {
+        if W == 1 && rows == 16 {
+            columns[0] = p.cast::<Sixteen>().read_unaligned();
+            return columns;
+        }
+        for r in 0..rows {
+            for (c, column) in columns.iter_mut().enumerate() {
+                column[r] = *p.add(r * W + c);
+            }
+        }
+    }
+    columns
+}
+
+/// [`Lanes::store_columns`], likewise.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn store_columns_one_by_one<const W: usize>(columns: &[Sixteen; W], p: *mut f32, rows: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if W == 1 && rows == 16 {
+            return p.cast::<Sixteen>().write_unaligned(columns[0]);
+        }
+        for r in 0..rows {
+            for (c, column) in columns.iter().enumerate() {
+                *p.add(r * W + c) = column[r];
+            }
         }
     }
 }
@@ -276,7 +307,7 @@ pub(crate) use x86::Half;
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Lanes, Sixteen};
+    use super::{Lanes, Sixteen, columns_one_by_one, store_columns_one_by_one};
 
     /// All ones, then all zeros: eight of them from `8 - n` on mask the first `n` lanes.
     static MASK: Line = Line([-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -293,6 +324,41 @@ mod x86 {
 
     impl Lanes for __m256 {
         const N: usize = 8;
+        #[inline(always)]
+        unsafe fn columns<const W: usize>(p: *const f32, rows: usize) -> [Sixteen; W] {
+            // SAFETY: see `splat`; two columns of sixteen rows are four vectors.
+            unsafe {
+                if (W, rows) != (2, 16) {
+                    return columns_one_by_one(p, rows);
+                }
+                let mut columns = [[0.0; 16]; W];
+                for half in [0, 8] {
+                    let (a, b) = (Self::load(p.add(2 * half)), Self::load(p.add(2 * half + 8)));
+                    let both = [_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b)];
+                    for (column, some) in columns.iter_mut().zip(both) {
+                        // Two of a, two of b, two of a, two of b.
+                        let some = _mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(some));
+                        _mm256_castpd_ps(some).store(column.as_mut_ptr().add(half));
+                    }
+                }
+                columns
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_columns<const W: usize>(columns: &[Sixteen; W], p: *mut f32, rows: usize) {
+            // SAFETY: as above.
+            unsafe {
+                if (W, rows) != (2, 16) {
+                    return store_columns_one_by_one(columns, p, rows);
+                }
+                for half in [0, 8] {
+                    let (a, b) = (Self::load(columns[0].as_ptr().add(half)), Self::load(columns[1].as_ptr().add(half)));
+                    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    _mm256_permute2f128_ps::<0x20>(low, high).store(p.add(2 * half));
+                    _mm256_permute2f128_ps::<0x31>(low, high).store(p.add(2 * half + 8));
+                }
+            }
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: as the trait says, here and below.
@@ -376,14 +442,14 @@ mod x86 {
         0x0101 * (0xff_u16 >> (8 - n))
     }
 
-    /// The numbers of an array of rows of `W` numbers in a vector, or which of them a column has.
+    /// How sixteen rows of `W` numbers, which are `W` vectors, become columns and columns rows: by picking from two vectors at a time.
     struct Rows<const W: usize>;
 
     impl<const W: usize> Rows<W> {
-        /// Which number of two vectors is to be at each lane of column c, if the first of them has all of it that is in the vectors of
-        /// rows before v, and the second is vector v.
+        /// `[c][v]`: for each lane of column c, which number of two vectors it takes. The first of these has what was picked from the
+        /// vectors before v (for v = 1, it is vector 0 itself), the second is vector v.
         const COLUMN: [[[i32; 16]; W]; W] = Self::picks(true);
-        /// The same of vector v of rows, and the columns before c and column c.
+        /// `[v][c]`: the same of vector v, from column c and those before it.
         const ROW: [[[i32; 16]; W]; W] = Self::picks(false);
 
         const fn picks(of_column: bool) -> [[[i32; 16]; W]; W] {
@@ -460,16 +526,6 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as the trait says, here and below.
-            unsafe { _mm512_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            // SAFETY: see `splat`.
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
         unsafe fn four_sums<const W: usize>(v: &[Sixteen; W]) -> [f32; 4] {
             // SAFETY: see `splat`.
             unsafe {
@@ -489,6 +545,16 @@ mod x86 {
                 all.store(sums.as_mut_ptr());
                 [sums[0], sums[4], sums[8], sums[12]]
             }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as the trait says, here and below.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_loadu_ps(p) }
         }
         #[inline(always)]
         unsafe fn load_first(p: *const f32, n: usize) -> Self {

@@ -501,8 +501,15 @@ fn cross_entropy_rows<const LABELS: bool>(
         _ => cross_entropy_narrow::<LABELS, NARROW>,
     };
     match n {
-        // SAFETY: the callers have checked that there are so many rows, and they have no padding.
-        2..=NARROW if ld == n => unsafe { narrow(isa, x, t, factor, excess, out) },
+        2..=NARROW if ld == n => {
+            let wanted = if LABELS { t.labels.len() * n } else { t.numbers.len() };
+            assert!(
+                [x.len(), excess.len(), wanted].iter().all(|len| *len >= rows * n),
+                "cross_entropy: too few of {rows} rows"
+            );
+            // SAFETY: there are so many rows, without padding, as was checked.
+            unsafe { narrow(isa, x, t, factor, excess, out) };
+        }
         ..=LANES if rows >= FEW => cross_entropy_in_columns::<LABELS, 1>(isa, n, ld, x, t, factor, excess, out),
         _ if n <= MOST * LANES && rows >= FEW => {
             cross_entropy_in_columns::<LABELS, MOST>(isa, n, ld, x, t, factor, excess, out);
